@@ -1,0 +1,73 @@
+# One word per act; `make help` lists them.
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+PROTOS := $(wildcard protos/rag/v1/*.proto)
+
+.PHONY: help
+help: ## List the words
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# The environment is made from the lock alone, with hashes; uv is only faster.
+.venv/.installed: requirements.lock pyproject.toml
+	@echo "installing the locked packages into .venv (once, about a minute)"
+	@$(PYTHON) -m venv .venv
+	@if command -v uv >/dev/null; then \
+	  uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r requirements.lock; \
+	else $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock; fi
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: install
+install: .venv/.installed ## Make .venv from the lock
+
+.PHONY: up
+up: install ## Run the five services and a Redis until Ctrl-C
+	@$(BIN)/python -m services
+
+.PHONY: demo
+demo: install ## Ingest the examples and answer a question (DOC=file.pdf Q="..." for your own)
+	@$(BIN)/ragmesh demo $(if $(DOC),--doc "$(DOC)") $(if $(Q),--question "$(Q)")
+
+.PHONY: test
+test: lint ## Check everything: lint, then all tests
+	@$(BIN)/python -m pytest -q
+
+.PHONY: lint
+lint: install ## Check style, types, the contract and what is generated
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/buf lint
+	@$(BIN)/buf format -d --exit-code
+	@$(BIN)/python scripts/breaking.py
+	@$(BIN)/python scripts/protos.py --check
+	@$(BIN)/python scripts/env_example.py --check
+
+.PHONY: fmt
+fmt: install ## Format the code and the contract
+	@$(BIN)/ruff check --fix --exit-zero -q .
+	@$(BIN)/ruff format -q .
+	@$(BIN)/buf format -w
+
+.PHONY: protos
+protos: install ## Generate rag/v1 from protos/
+	@$(BIN)/python scripts/protos.py
+
+.PHONY: env-example
+env-example: install ## Write .env.example from the settings
+	@$(BIN)/python scripts/env_example.py
+
+.PHONY: examples
+examples: install ## Write examples/handbook.pdf from its text
+	@$(BIN)/python scripts/handbook.py
+
+.PHONY: lock
+lock: ## Resolve the packages anew into requirements.lock (needs uv)
+	@uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -q --upgrade -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove what was built; data in .ragmesh stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build results *.egg-info

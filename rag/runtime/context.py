@@ -1,0 +1,66 @@
+"""Who is asking, under which id, and until when: set at the edge of a service, read anywhere inside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from rag.runtime.errors import DeadlineExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What a call carries from hop to hop."""
+
+    request_id: str
+    tenant: str
+    deadline: float | None = None
+    """When the caller stops waiting, on the clock of `time.monotonic`, in seconds."""
+
+
+_current: ContextVar[CallContext] = ContextVar("rag_call")
+
+
+def current() -> CallContext:
+    """Return the context of the call that this task serves.
+
+    Raises:
+        LookupError: outside of any call.
+    """
+    return _current.get()
+
+
+def use(call: CallContext) -> None:
+    """Make `call` the current context of this task for the rest of its life.
+
+    It is never reset: a generator that is closed by another task may not reset what it set.
+    """
+    _current.set(call)
+
+
+@contextmanager
+def bound(call: CallContext) -> Iterator[CallContext]:
+    """Make `call` the current context inside a block of a worker that acts without a caller."""
+    token = _current.set(call)
+    try:
+        yield call
+    finally:
+        _current.reset(token)
+
+
+def remaining_s(default: float) -> float:
+    """Return the seconds left for the current call, `default` when it has no deadline.
+
+    Raises:
+        DeadlineExceeded: when none are left: work whose answer nobody waits for must not start.
+    """
+    call = _current.get(None)
+    if call is None or call.deadline is None:
+        return default
+    left = call.deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded("The deadline passed before the work was done.", "DEADLINE_EXCEEDED")
+    return left

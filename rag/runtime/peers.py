@@ -1,0 +1,188 @@
+"""Calls to another service of the mesh: who asks, until when, how many at once, and what an error means."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor_pb2 import MethodOptions
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from rag.runtime import context, tracing
+from rag.runtime.calls import REQUEST_ID, TENANT
+from rag.runtime.errors import Overloaded
+from rag.runtime.metrics import CLIENT, CallMetrics, method_of
+from rag.runtime.status import from_rpc_error
+
+Req = TypeVar("Req")
+Resp = TypeVar("Resp")
+
+MARGIN_S = 0.02
+"""A call ends this much before its caller's own deadline, so that the caller can still say why."""
+_DEFAULT_TIMEOUT_S = 30.0
+_HEALTH_TIMEOUT_S = 1.0
+_WAITING_PER_CALL = 4
+
+_OPTIONS = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.http2.bdp_probe", 0),  # without it a reader that does not read holds megabytes
+    ("grpc.enable_retries", 1),
+)
+
+
+class Peer:
+    """One service that this process calls. Build it in the event loop that uses it."""
+
+    def __init__(self, channel: grpc.aio.Channel, full_name: str, max_calls: int) -> None:
+        self.channel = channel
+        self.full_name = full_name
+        self.name = full_name.rsplit(".", 1)[-1].removesuffix("Service").lower()
+        self._slots = asyncio.Semaphore(max_calls)
+        self._max_waiting = max_calls * _WAITING_PER_CALL
+        self._waiting = 0
+
+    async def unary(self, method: grpc.aio.UnaryUnaryMultiCallable[Req, Resp], request: Req) -> Resp:
+        """Ask once and get one answer."""
+        async with self._call(method) as call:
+            response = await method(request, timeout=_timeout(), metadata=outgoing())
+            call.received += 1
+            return response
+
+    async def stream(
+        self, method: grpc.aio.UnaryStreamMultiCallable[Req, Resp], request: Req
+    ) -> AsyncGenerator[Resp, None]:
+        """Ask once and get a stream; leaving it early cancels the call. Use it inside `aclosing`."""
+        async with self._call(method) as call:
+            rpc = method(request, timeout=_timeout(), metadata=outgoing())
+            try:
+                async for response in rpc:
+                    call.received += 1
+                    yield response
+            finally:
+                rpc.cancel()
+
+    async def exchange(
+        self, method: grpc.aio.StreamStreamMultiCallable[Req, Resp], requests: AsyncIterator[Req]
+    ) -> AsyncGenerator[Resp, None]:
+        """Send a stream and get a stream; leaving it early cancels the call. Use it inside `aclosing`."""
+        async with self._call(method) as call:
+            rpc = method(requests, timeout=_timeout(), metadata=outgoing())
+            try:
+                async for response in rpc:
+                    call.received += 1
+                    yield response
+            finally:
+                rpc.cancel()
+
+    async def upload(self, method: grpc.aio.StreamUnaryMultiCallable[Req, Resp], requests: AsyncIterator[Req]) -> Resp:
+        """Send a stream and get one answer."""
+        async with self._call(method) as call:
+            response = await method(requests, timeout=_timeout(), metadata=outgoing())
+            call.received += 1
+            return response
+
+    async def is_serving(self) -> bool:
+        """Tell whether the service says SERVING."""
+        stub = health_pb2_grpc.HealthStub(self.channel)
+        try:
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=self.full_name), timeout=_HEALTH_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    @asynccontextmanager
+    async def _call(self, method: Any) -> AsyncIterator[CallMetrics]:
+        metrics = CallMetrics(CLIENT, _method(method))
+        code = "CANCELLED"
+        try:
+            async with self._slot():
+                yield metrics
+            code = "OK"
+        except grpc.aio.AioRpcError as error:
+            code = error.code().name
+            raise from_rpc_error(error, self.name) from error
+        finally:
+            metrics.end(code)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._slots.locked() and self._waiting >= self._max_waiting:
+            message = f"Too many calls are waiting for the {self.name}."
+            raise Overloaded(message, "TOO_MANY_CALLS", 1.0)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(_timeout()):
+                await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+
+@asynccontextmanager
+async def open_peer(address: str, full_name: str, *others: str, max_calls: int = 100) -> AsyncIterator[Peer]:
+    """Open a channel to a service for the length of a block.
+
+    Args:
+        address: `host:port`, or any gRPC target such as `dns:///host:port` or `unix:///path`.
+        full_name: Such as `rag.v1.EmbedderService`; its module must be imported.
+        others: More services at the same address.
+        max_calls: Calls at once; a few times as many wait, one more is refused with Overloaded.
+    """
+    target = address if ":/" in address else f"dns:///{address}"
+    options = (*_OPTIONS, ("grpc.service_config", json.dumps(service_config(full_name, *others))))
+    async with grpc.aio.insecure_channel(target, options=options) as channel:
+        yield Peer(channel, full_name, max_calls)
+
+
+def service_config(full_name: str, *others: str) -> dict[str, Any]:
+    """Return the gRPC service config of services: balancing over healthy servers, retries of what only reads."""
+    reads = [
+        {"service": name, "method": method.name}
+        for name in (full_name, *others)
+        for method in descriptor_pool.Default().FindServiceByName(name).methods
+        if method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+    ]
+    retry = {
+        "maxAttempts": 4,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    return {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": full_name},
+        "methodConfig": [{"name": reads, "retryPolicy": retry}],
+        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+    }
+
+
+def outgoing() -> tuple[tuple[str, str], ...]:
+    """Return the metadata that every call inside the mesh carries."""
+    call = context.current()
+    return ((REQUEST_ID, call.request_id), (TENANT, call.tenant), *tracing.outgoing().items())
+
+
+def _timeout() -> float:
+    return max(context.remaining_s(_DEFAULT_TIMEOUT_S) - MARGIN_S, MARGIN_S)
+
+
+def _method(method: Any) -> Any:
+    # The path is private in grpc.aio; the metrics of a call need it, and so does nobody else.
+    path = method._method  # noqa: SLF001
+    kind = type(method).__name__
+    name = path.decode() if isinstance(path, bytes) else path
+    return method_of(name, streams_in=kind.startswith("Stream"), streams_out="StreamMulti" in kind)

@@ -1,0 +1,40 @@
+"""`python -m rag.runtime.probe ADDRESS [--service NAME]`: exit 0 when the service says SERVING, 1 when it does not."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+
+def main() -> None:
+    """Ask one server for its health and say what it answered."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python -m rag.runtime.probe 127.0.0.1:50051 --service rag.v1.EmbedderService",
+    )
+    parser.add_argument("address", help="host:port of the gRPC server")
+    parser.add_argument("--service", default="", help="full name of one service; the whole server when left out")
+    parser.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS")
+    options = parser.parse_args()
+    status = check(options.address, options.service, options.timeout)
+    sys.stdout.write(f"{status}\n")
+    sys.exit(0 if status == "SERVING" else 1)
+
+
+def check(address: str, service: str, timeout_s: float) -> str:
+    """Return the status that a server gives for a service, or why it gave none."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(service=service), timeout=timeout_s, wait_for_ready=True
+            )
+        except grpc.RpcError as error:
+            return str(error.code().name)
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+
+if __name__ == "__main__":
+    main()

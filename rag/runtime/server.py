@@ -1,0 +1,181 @@
+"""A service as a process: it starts, says SERVING when its dependencies are warm, and drains when told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import grpc
+import uvloop
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from rag.runtime import logs, tracing
+from rag.runtime.calls import Admission
+from rag.runtime.errors import RagError
+from rag.runtime.health import Health
+from rag.runtime.interceptor import CallInterceptor
+from rag.runtime.settings import ServiceSettings, SettingsError, load
+
+log = logs.get_logger(__name__)
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a second process on the same port must fail, not take half the calls
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # Above its own cap of about 1000 waiting calls the server drops some as CANCELLED; admission is ours.
+    ("grpc.server.max_pending_requests", 10_000),
+    ("grpc.server.max_pending_requests_hard_limit", 20_000),
+    ("grpc.http2.bdp_probe", 0),  # without it a reader that does not read holds megabytes
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One gRPC service of a room."""
+
+    full_name: str
+    """Such as `rag.v1.EmbedderService`; its health has this name too."""
+    add: Callable[[grpc.aio.Server], None]
+    """Adds the servicer to a server."""
+    is_ready: Callable[[], Awaitable[bool]] | None = None
+    """The check behind the health of this service; the room's own when not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a composition root hands to the runtime."""
+
+    name: str
+    services: Sequence[Mount]
+    is_ready: Callable[[], Awaitable[bool]]
+    """Tells whether the dependencies are warm; asked again and again. What it raises counts as no."""
+    background: Sequence[Callable[[], Awaitable[None]]] = ()
+    """Work that runs while the service serves. One that ends early stops the service, with its reason."""
+    tenant: str | None = None
+    """When set, the tenant of every call, whatever the caller says."""
+    before_drain: Callable[[], Awaitable[None]] | None = None
+    """Called when the service begins to stop, while it still answers."""
+
+
+S = TypeVar("S", bound=ServiceSettings)
+Wire = Callable[[S], AbstractAsyncContextManager[Room]]
+
+
+def run(kind: type[S], wire: Wire[S]) -> None:
+    """Run one service until SIGTERM or SIGINT; exit 1 with one line when it cannot start or breaks."""
+    name = kind.__name__.removesuffix("Settings").lower()
+    try:
+        settings = load(kind)
+    except SettingsError as error:
+        sys.exit(f"{name}: {error}")
+    logs.configure(name, settings.log_format, settings.log_level)
+    tracing.configure(name, settings.otlp_endpoint)
+    try:
+        uvloop.run(_main(settings, wire))
+    except RagError as error:
+        log.error("cannot_run", reason=error.reason, error=error.message, cause=repr(error.__cause__))
+        sys.exit(1)
+
+
+async def _main(settings: S, wire: Wire[S]) -> None:
+    stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _resolve, stop, f"received {number.name}")
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, settings.host)
+    async with wire(settings) as room, serving(settings, room, stop):
+        log.info("stopping", why=await stop)
+
+
+@asynccontextmanager
+async def serving(settings: ServiceSettings, room: Room, stop: asyncio.Future[str] | None = None) -> AsyncIterator[int]:
+    """Serve a room inside a block; yields the bound gRPC port. Leaving the block drains and stops.
+
+    Args:
+        settings: Where to listen and how to stop.
+        room: What to serve.
+        stop: Resolved with the reason when background work ends early.
+    """
+    health = Health(
+        {"": room.is_ready, **{mount.full_name: mount.is_ready or room.is_ready for mount in room.services}}
+    )
+    admission = Admission(settings.max_concurrent_calls, settings.call_timeout_s, room.tenant, idle=asyncio.Event())
+    server = await _build(room, health, admission)
+    port = _bind(server, settings)
+    await server.start()
+    log.info("listening", address=f"{settings.host}:{port}")
+    ended: asyncio.Future[str] = stop if stop is not None else asyncio.get_running_loop().create_future()
+    tasks = [asyncio.create_task(health.follow(), name="health")]
+    tasks += [asyncio.create_task(_guard(work, ended)) for work in room.background]
+    try:
+        yield port
+    finally:
+        await _drain(server, health, admission, room, settings)
+        await _cancel(tasks)
+
+
+async def _build(room: Room, health: Health, admission: Admission) -> grpc.aio.Server:
+    server = grpc.aio.server(interceptors=[CallInterceptor(admission)], options=_OPTIONS)
+    for mount in room.services:
+        mount.add(server)
+    await health.add_to(server)
+    names = [mount.full_name for mount in room.services]
+    reflection.enable_server_reflection([*names, Health.FULL_NAME, reflection.SERVICE_NAME], server)
+    return server
+
+
+def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> int:
+    address = f"{settings.host}:{settings.port}"
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        variable = f"{type(settings).__name__.removesuffix('Settings').upper()}_PORT"
+        message = f"Cannot listen on {address}: is another process using it? {variable} chooses another port."
+        raise RagError(message, "PORT_IN_USE") from error
+
+
+async def _guard(work: Callable[[], Awaitable[None]], ended: asyncio.Future[str]) -> None:
+    try:
+        await work()
+        why = "background work ended"
+    except Exception as error:
+        log.error("background_failed", exc_info=error)
+        why = f"background work failed: {error!r}"
+    _resolve(ended, why)
+
+
+def _resolve(future: asyncio.Future[str], why: str) -> None:
+    if not future.done():
+        future.set_result(why)
+
+
+async def _drain(
+    server: grpc.aio.Server, health: Health, admission: Admission, room: Room, settings: ServiceSettings
+) -> None:
+    """Say NOT_SERVING, go on for the lame duck's time, let running calls finish within the grace, stop."""
+    await health.shut()
+    if room.before_drain:
+        await room.before_drain()
+    if admission.running or settings.lame_duck_ms:
+        await asyncio.sleep(settings.lame_duck_ms / 1000)  # balancers need this long to look elsewhere
+    stopping = asyncio.create_task(server.stop(settings.drain_grace_ms / 1000))
+    # Open health watches would hold the stop for its full grace: it ends when our own calls have.
+    if admission.running and admission.idle:
+        idle = asyncio.create_task(admission.idle.wait())
+        await asyncio.wait({stopping, idle}, return_when=asyncio.FIRST_COMPLETED)
+        await _cancel([idle])
+    await server.stop(0)
+    await stopping
+    log.info("stopped", calls_cut=admission.running)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

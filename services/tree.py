@@ -1,0 +1,160 @@
+"""The process tree: start a Redis and five services, wait until all serve, stop all when one dies or somebody says so."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from rag.runtime.errors import Unavailable
+from rag.runtime.probe import check
+from rag.runtime.redis import open_redis
+from rag.runtime.settings import ServiceSettings, SharedSettings, child_environment, load, prefix
+from services.children import Children
+from services.embedded_redis import command, find_binary
+
+SERVICES = ("embedder", "retriever", "generator", "ingestor", "gateway")
+"""In the order they are started; they are stopped the other way round, so that no door opens on an empty house."""
+
+_POLL_S = 0.05
+
+
+class TreeSettings(SharedSettings):
+    """What the process tree reads besides what it hands on to the services."""
+
+    model_config = prefix("RAG_")
+
+    redis_url: str = Field(
+        "", validation_alias="REDIS_URL", description="A Redis to use; empty starts one of our own in RAG_DATA_DIR."
+    )
+    start_timeout_s: float = Field(
+        180.0, gt=0, description="How long all may take until SERVING; the first start builds the model."
+    )
+    stop_timeout_s: float = Field(8.0, gt=0, description="How long all may take to stop before they are killed.")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why the tree stops, and with which exit code."""
+
+    why: str
+    code: int
+
+
+async def run_tree(settings: TreeSettings) -> int:
+    """Run everything until it ends; return the exit code: 0 when told to stop, 1 when something died."""
+    ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+    began = time.monotonic()
+    async with Children(_on_exit(ended), settings.stop_timeout_s) as children:
+        _stop_on_signals(ended, children)
+        starting = asyncio.create_task(_start(settings, children))
+        first: set[asyncio.Future[Any]] = {starting, ended}
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            _say(_welcome(starting.result(), time.monotonic() - began))
+        starting.cancel()
+        why = await ended
+        _say(f"stopping: {why.why}")
+    _say("stopped")
+    return why.code
+
+
+async def _start(settings: TreeSettings, children: Children) -> Mapping[str, ServiceSettings]:
+    try:
+        async with asyncio.timeout(settings.start_timeout_s):
+            url = settings.redis_url or await _start_redis(settings.data_dir.resolve() / "redis", children)
+            return await _start_services(url, children)
+    except TimeoutError as error:
+        message = f"Not all services were SERVING within {settings.start_timeout_s:g} s; their lines above say why."
+        raise Unavailable(message, "START_TIMEOUT") from error
+
+
+async def _start_redis(folder: Path, children: Children) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    await children.start("redis", command(find_binary(), folder), child_environment())
+    url = f"unix://{folder / 'redis.sock'}"
+    async with open_redis(url) as redis:
+        while not await _answers(redis):
+            await asyncio.sleep(_POLL_S)
+    return url
+
+
+async def _start_services(redis_url: str, children: Children) -> Mapping[str, ServiceSettings]:
+    rooms = {name: _settings_of(name) for name in SERVICES}
+    # Whoever moves a service to another port has told everybody.
+    addresses = {f"{name.upper()}_ADDRESS": _address(room) for name, room in rooms.items() if name != "gateway"}
+    environment = child_environment(REDIS_URL=redis_url, **addresses)
+    for name in SERVICES:
+        await children.start(name, [sys.executable, "-m", f"services.{name}"], environment)
+    await asyncio.gather(*(_until_serving(_address(room)) for room in rooms.values()))
+    return rooms
+
+
+async def _answers(redis: Redis) -> bool:
+    try:
+        return bool(await redis.ping())
+    except RedisError:  # not listening yet, or still loading its file
+        return False
+
+
+async def _until_serving(address: str) -> None:
+    while await asyncio.to_thread(check, address, "", 1.0) != "SERVING":
+        await asyncio.sleep(_POLL_S)
+
+
+def _settings_of(name: str) -> ServiceSettings:
+    module = importlib.import_module(f"services.{name}.settings")
+    kind: type[ServiceSettings] = getattr(module, f"{name.capitalize()}Settings")
+    return load(kind)
+
+
+def _address(room: ServiceSettings) -> str:
+    return f"{room.host}:{room.port}"
+
+
+def _on_exit(ended: asyncio.Future[Ended]) -> Callable[[str, int], None]:
+    def on_exit(name: str, code: int) -> None:
+        if not ended.done():
+            ended.set_result(Ended(f"{name} ended with exit code {code}; its last lines are above", 1))
+
+    return on_exit
+
+
+def _stop_on_signals(ended: asyncio.Future[Ended], children: Children) -> None:
+    def stop(number: signal.Signals) -> None:
+        if ended.done():
+            children.kill()  # told twice: now
+        else:
+            ended.set_result(Ended(f"received {number.name}", 0))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+
+
+def _welcome(rooms: Mapping[str, ServiceSettings], seconds: float) -> str:
+    gateway = rooms["gateway"]
+    http = f"http://{getattr(gateway, 'http_host', gateway.host)}:{getattr(gateway, 'http_port', 8080)}"
+    inside = "  ".join(f"{name} {_address(room)}" for name, room in rooms.items() if name != "gateway")
+    return (
+        f"all five services are SERVING after {seconds:.1f} s\n"
+        f"  REST and SSE  {http}   (try {http}/docs)\n"
+        f"  gRPC          {_address(gateway)}\n"
+        f"  inside        {inside}\n"
+        "Ctrl-C stops everything."
+    )
+
+
+def _say(text: str) -> None:
+    for line in text.splitlines():
+        sys.stdout.write(f"ragmesh   | {line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,35 @@
+"""What all tests share: one real Redis, one model double, a tenant each."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from rag.ids import new_id
+from rag.runtime.redis import open_redis
+from tests.redis_server import running_redis
+
+pytest_plugins = ["tests.doubles.fixtures"] if importlib.util.find_spec("tests.doubles.fixtures") else []
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    # Not pytest's own folder: a socket's path must be short.
+    with tempfile.TemporaryDirectory(prefix="rag") as folder, running_redis(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
+    async with open_redis(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def tenant() -> str:
+    return new_id("tenant")

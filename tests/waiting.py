@@ -1,0 +1,29 @@
+"""Waiting for something that becomes true, with a limit: never a bare sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+
+LIMIT_S = 30.0
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], limit_s: float = LIMIT_S) -> None:
+    """Return once `condition` holds; fail when it does not within the limit."""
+    end = time.monotonic() + limit_s
+    while True:
+        holds = condition()
+        if await holds if inspect.isawaitable(holds) else holds:
+            return
+        assert time.monotonic() < end, f"not true within {limit_s} s: {condition}"
+        await asyncio.sleep(0.02)
+
+
+def until_sync(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
+    """Like `until`, for code without a loop."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, f"not true within {limit_s} s: {condition}"
+        time.sleep(0.02)
