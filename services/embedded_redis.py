@@ -50,5 +50,6 @@ def command(binary: str, folder: Path) -> Sequence[str]:
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",
+        "loglevel": "warning",
     }
     return [binary, *(part for key, value in options.items() for part in (f"--{key}", value))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -40,22 +40,30 @@ class Health:
 
     async def follow(self) -> None:
         """Keep every status true to its check, for as long as the task runs."""
+        names: dict[Check, list[str]] = {}
+        for name, check in self._checks.items():
+            names.setdefault(check, []).append(name)
         async with asyncio.TaskGroup() as tasks:
-            for name, check in self._checks.items():
-                tasks.create_task(self._follow(name, check))
+            for check, its_names in names.items():
+                tasks.create_task(self._follow(its_names, check))
 
     async def shut(self) -> None:
         """Say NOT_SERVING for good: the server is going down."""
         await self._servicer.enter_graceful_shutdown()
 
-    async def _follow(self, name: str, check: Check) -> None:
-        last: tuple[bool, str] | None = None
+    async def _follow(self, names: Sequence[str], check: Check) -> None:
+        last = False, ""  # what every name says from the start
         while True:
             ready, why = await _ask(check)
             if (ready, why) != last:
                 last = ready, why
-                await self._servicer.set(name, _SERVING if ready else _NOT_SERVING)
-                log.info("serving" if ready else "not_serving", service=name or "all", **({"why": why} if why else {}))
+                for name in names:
+                    await self._servicer.set(name, _SERVING if ready else _NOT_SERVING)
+                log.info(
+                    "serving" if ready else "not_serving",
+                    names=[name or "all" for name in names],
+                    **({"why": why} if why else {}),
+                )
             # Rare while all is well, often while others wait for us to come up.
             await asyncio.sleep(_CHECK_S if ready else _WARM_UP_CHECK_S)
 

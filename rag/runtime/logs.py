@@ -40,9 +40,8 @@ def configure(service: str, log_format: str, level: str) -> None:
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
-                _add(service=service),
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_render(log_format),
+                *_render(log_format, service),
             ],
         )
     )
@@ -51,9 +50,9 @@ def configure(service: str, log_format: str, level: str) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL if name == "pymilvus" else logging.WARNING)
 
 
-def _render(log_format: str) -> list[Processor]:
+def _render(log_format: str, service: str) -> list[Processor]:
     if log_format == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [_add(service=service), structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)]
 
 

@@ -67,8 +67,15 @@ S = TypeVar("S", bound=ServiceSettings)
 Wire = Callable[[S], AbstractAsyncContextManager[Room]]
 
 
-def run(kind: type[S], wire: Wire[S]) -> None:
-    """Run one service until SIGTERM or SIGINT; exit 1 with one line when it cannot start or breaks."""
+def run(kind: type[S], wire: Wire[S], *, spawns: bool = False) -> None:
+    """Run one service until SIGTERM or SIGINT; exit 1 with one line when it cannot start or breaks.
+
+    Args:
+        kind: Its settings.
+        wire: Its composition root.
+        spawns: Whether it starts child processes. uvloop forks in a way that runs gRPC's fork handlers, which crash
+            about half of the children of a busy server before they begin; asyncio's own loop does not.
+    """
     name = kind.__name__.removesuffix("Settings").lower()
     try:
         settings = load(kind)
@@ -77,7 +84,8 @@ def run(kind: type[S], wire: Wire[S]) -> None:
     logs.configure(name, settings.log_format, settings.log_level)
     tracing.configure(name, settings.otlp_endpoint)
     try:
-        uvloop.run(_main(settings, wire))
+        loop = asyncio.run if spawns else uvloop.run
+        loop(_main(settings, wire))
     except RagError as error:
         log.error("cannot_run", reason=error.reason, error=error.message, cause=repr(error.__cause__))
         sys.exit(1)

@@ -1,0 +1,1 @@
+"""The embedder: texts in, vectors out, from a cache when they are known."""

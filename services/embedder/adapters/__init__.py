@@ -1,0 +1,1 @@
+"""What the embedder talks to: models and caches."""

@@ -1,0 +1,103 @@
+"""What the OpenAI-compatible double answers: its script, and the bodies made from it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import re
+from typing import Any
+
+import numpy as np
+
+MODEL = "double-1"
+DIMENSION = 384
+
+
+@dataclasses.dataclass(slots=True)
+class Behaviour:
+    """What happens to the next requests. The default is a good answer."""
+
+    times: int | None = 1  # how many requests; None for all until the reset
+    path: str = ""  # only requests whose path ends with this, such as "embeddings"
+    text: str = ""  # the answer, sent word by word
+    deltas: list[str] = dataclasses.field(default_factory=list)  # the answer in these pieces
+    first_delay_ms: float = 0
+    delay_ms: float = 0
+    status: int = 200
+    retry_after: str = ""
+    error_code: str = ""
+    malformed: bool = False  # broken JSON; in a stream, after `after` deltas
+    hang: bool = False  # never answers
+    hang_after: int | None = None  # stalls after so many deltas
+    reset_after: int | None = None  # TCP reset after so many deltas
+    end_after: int | None = None  # ends cleanly after so many deltas, with no finish reason
+    error_after: int | None = None  # an error event after so many deltas
+    after: int = 0
+    finish_reason: str | None = "stop"
+    usage: bool = True
+    dimension: int = 0  # another length of vector than asked for
+    nan: bool = False
+    count: int | None = None  # another number of vectors than asked for
+
+
+def pieces(body: Any, script: Behaviour) -> list[str]:
+    return script.deltas or re.findall(r"\s*\S+|\s+$", script.text or _quote(body))
+
+
+def _quote(body: Any) -> str:
+    """The first numbered passage's first line, with its marker: what an honest model would say."""
+    content = body["messages"][-1]["content"]
+    if not (found := re.search(r"\[1\][^\n]*\n\s*(.+)", content)):
+        return "There is no numbered passage in the prompt."
+    return f"{found[1][:300].rstrip()} [1]"
+
+
+def chunk(delta: dict[str, str], finish_reason: str | None) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return json.dumps({**envelope("chat.completion.chunk"), "choices": [choice]})
+
+
+def envelope(kind: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-double", "object": kind, "created": 1, "model": MODEL}
+
+
+def usage(body: Any, text: str) -> dict[str, int]:
+    prompt, answer = len(json.dumps(body["messages"]).split()), len(text.split())
+    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+
+
+def completion(body: Any, script: Behaviour) -> dict[str, Any]:
+    text = "".join(pieces(body, script))
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": script.finish_reason}
+    answer = {**envelope("chat.completion"), "choices": [choice]}
+    return {**answer, "usage": usage(body, text)} if script.usage else answer
+
+
+def embeddings(body: Any, script: Behaviour) -> dict[str, Any]:
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    texts = (texts * 2)[: script.count] if script.count is not None else texts
+    dimension = script.dimension or body.get("dimensions") or DIMENSION
+    data = [
+        {"object": "embedding", "index": i, "embedding": _encoded(_vector(text, dimension, script.nan), body)}
+        for i, text in enumerate(texts)
+    ]
+    tokens = sum(len(text.split()) for text in texts)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": body["model"], "usage": usage}
+
+
+def _vector(text: str, dimension: int, nan: bool) -> np.ndarray[Any, np.dtype[np.float32]]:
+    digest = hashlib.shake_256(text.encode()).digest(4 * dimension)
+    values = np.frombuffer(digest, "<u4") / 2.0**32 - 0.5
+    values /= np.linalg.norm(values)
+    if nan:
+        values[0] = np.nan
+    return values.astype("<f4")
+
+
+def _encoded(vector: np.ndarray[Any, np.dtype[np.float32]], body: Any) -> str | list[float]:
+    if body.get("encoding_format") == "base64":
+        return base64.b64encode(vector.tobytes()).decode()
+    return vector.tolist()

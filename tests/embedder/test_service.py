@@ -1,0 +1,166 @@
+"""The embedder through its front door: a real server, a real channel, the real model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from rag.ids import new_id
+from rag.v1 import embedder_pb2 as pb
+from rag.v1.embedder_pb2_grpc import EmbedderServiceStub
+from rag.vectors import unpack
+from tests.doubles.fixtures import ModelServer
+
+TIMEOUT_S = 60
+
+
+@pytest.fixture
+def metadata(tenant: str) -> tuple[tuple[str, str], ...]:
+    return (("x-rag-tenant", tenant),)
+
+
+async def embed(stub: EmbedderServiceStub, metadata, texts: Sequence[str]) -> list[pb.EmbedResponse]:
+    return [m async for m in stub.Embed(pb.EmbedRequest(texts=texts), metadata=metadata, timeout=TIMEOUT_S)]
+
+
+def vectors(messages: Sequence[pb.EmbedResponse]) -> np.ndarray:
+    return np.concatenate([unpack(message.values, message.dimension) for message in messages])
+
+
+def info_of(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo()
+    status = rpc_status.from_call(error)
+    assert any(detail.Unpack(info) for detail in status.details if detail.Is(info.DESCRIPTOR))
+    return info
+
+
+async def test_the_model_tells_what_it_is(serve, metadata):
+    async with serve() as stub:
+        model = await stub.GetModel(pb.GetModelRequest(), metadata=metadata, timeout=TIMEOUT_S)
+    assert model == pb.GetModelResponse(
+        model="all-MiniLM-L6-v2", revision="53aa51172d142c89", dimension=384, max_input_tokens=256, provider="local"
+    )
+
+
+async def test_texts_become_vectors_in_order_and_small_messages(serve, metadata):
+    texts = [f"{new_id('text')} number {n}" for n in range(300)]
+    async with serve() as stub:
+        messages = await embed(stub, metadata, texts)
+        again = await embed(stub, metadata, texts[::-1])
+    assert len(messages) > 1
+    assert [message.offset for message in messages] == list(np.cumsum([0] + [m.count for m in messages[:-1]]))
+    assert sum(message.usage.computed for message in messages) == 300
+    assert all(message.ByteSize() < 1 << 20 for message in messages)
+    assert all(message.revision == "53aa51172d142c89" for message in messages)
+    assert vectors(messages).shape == (300, 384)
+    assert np.array_equal(vectors(again), vectors(messages)[::-1])
+    assert sum(message.usage.from_memory for message in again) == 300
+
+
+async def test_another_embedder_finds_the_vectors_in_redis(serve, metadata):
+    texts = [new_id("text") for _ in range(3)]
+    async with serve() as stub:
+        first = await embed(stub, metadata, texts)
+    async with serve() as stub:
+        second = await embed(stub, metadata, texts)
+    assert second[0].usage == pb.EmbedUsage(from_redis=3)
+    assert np.array_equal(vectors(first), vectors(second))
+
+
+async def test_without_redis_it_serves_all_the_same(serve, metadata):
+    async with serve(redis_url="redis://127.0.0.1:1/0") as stub:
+        messages = await embed(stub, metadata, ["is anybody there"])
+    assert messages[0].usage.computed == 1
+
+
+async def test_cut_texts_are_counted(serve, metadata):
+    async with serve() as stub:
+        (message,) = await embed(stub, metadata, [f"{new_id('text')} " + "word " * 500, new_id("text")])
+    assert message.usage.truncated == 1
+    assert 256 < message.usage.tokens < 300
+
+
+@pytest.mark.parametrize(
+    ("texts", "reason"),
+    [
+        ([], "NO_TEXTS"),
+        (["a", " "], "EMPTY_TEXT"),
+        (["a"] * 2_049, "TOO_MANY_TEXTS"),
+        (["a" * (1 << 20), "b"], "TEXTS_TOO_LARGE"),
+    ],
+)
+async def test_bad_input_is_refused_and_the_service_goes_on(serve, metadata, texts, reason):
+    async with serve() as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await embed(stub, metadata, texts)
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert (info_of(error.value).reason, info_of(error.value).domain) == (reason, "ragmesh")
+        assert len(await embed(stub, metadata, ["still here"])) == 1
+
+
+async def test_bytes_that_are_no_text_are_refused(serve, metadata):
+    async with serve() as stub, grpc.aio.insecure_channel(stub.address) as channel:
+        call = channel.unary_stream("/rag.v1.EmbedderService/Embed")
+        for body in (b"\x0a\x02\xff\xfe", b"\xff\xff\xff"):  # a string of broken UTF-8; no message at all
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await call(body, metadata=metadata, timeout=TIMEOUT_S).read()
+            assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_caller_that_cancels_does_not_disturb_another(serve, metadata):
+    async with serve() as stub:
+        long = stub.Embed(
+            pb.EmbedRequest(texts=[f"{new_id('text')} {'word ' * 60}" for _ in range(300)]), metadata=metadata
+        )
+        await long.read()
+        texts = [f"{new_id('text')} {'word ' * 30}" for _ in range(20)]
+        async with asyncio.TaskGroup() as tasks:
+            other = tasks.create_task(embed(stub, metadata, texts))
+            long.cancel()
+        assert vectors(other.result()).shape == (20, 384)
+
+
+async def test_serving_only_once_the_model_answers(serve, model_server: ModelServer):
+    model_server.script(status=500, times=None)
+    async with (
+        serve(provider="openai", openai_base_url=model_server.base_url, openai_retries=0, model="double-1") as stub,
+        grpc.aio.insecure_channel(stub.address) as channel,
+    ):
+        request = health_pb2.HealthCheckRequest(service="rag.v1.EmbedderService")
+        health = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(request, timeout=TIMEOUT_S)
+        await model_server.wait_received(2)
+        assert (await health.Check(request, timeout=TIMEOUT_S)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        model_server.reset()
+        while (await watch.read()).status != health_pb2.HealthCheckResponse.SERVING:
+            pass
+        watch.cancel()
+
+
+async def test_an_endpoint_serves_the_same_contract(serve, metadata, model_server: ModelServer):
+    settings = {"provider": "openai", "openai_base_url": model_server.base_url, "model": new_id("model")}
+    async with serve(**settings, openai_revision="3", openai_batch_texts=50, openai_parallel=2) as stub:
+        model = await stub.GetModel(pb.GetModelRequest(), metadata=metadata, timeout=TIMEOUT_S)
+        assert (model.dimension, model.provider, model.revision) == (384, "openai", "3")
+        messages = await embed(stub, metadata, [f"text {n}" for n in range(200)])
+        again = await embed(stub, metadata, ["text 7"])
+    assert vectors(messages).shape == (200, 384)
+    assert sum(message.usage.tokens for message in messages) == 400
+    assert np.array_equal(vectors(again)[0], vectors(messages)[7])
+    assert all(len(r["body"]["input"]) <= 50 for r in model_server.requests())
+
+
+async def test_an_endpoint_that_refuses_the_key_says_so(serve, metadata, model_server: ModelServer):
+    model_server.script(status=401, times=None)
+    async with serve(provider="openai", openai_base_url=model_server.base_url) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await embed(stub, metadata, ["a"])
+    assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert info_of(error.value).reason == "MODEL_KEY_REFUSED"

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from rag.runtime.settings import SettingsError, SharedSettings, load, variables
+from services.tree import SERVICES, TreeSettings
+
+KINDS = [
+    TreeSettings,
+    *(
+        getattr(importlib.import_module(f"services.{name}.settings"), f"{name.capitalize()}Settings")
+        for name in SERVICES
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_setting_has_a_default_and_a_sentence(kind: type[SharedSettings]) -> None:
+    for name, field in kind.model_fields.items():
+        assert not field.is_required(), name
+        assert (field.description or "").rstrip().endswith("."), name
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_numbers_of_time_and_size_name_their_unit(kind: type[SharedSettings]) -> None:
+    for name, field in kind.model_fields.items():
+        if field.annotation is float:
+            assert name.rsplit("_", 1)[-1] in {"s", "ms", "score", "temperature", "mtok", "rate", "share"}, name
+
+
+def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDER_PORT", "seven")
+    monkeypatch.setenv("RAG_LOG_FORMAT", "xml")
+    with pytest.raises(SettingsError) as raised:
+        load(KINDS[1])
+    assert "EMBEDDER_PORT: " in str(raised.value)
+    assert "RAG_LOG_FORMAT: " in str(raised.value)
+
+
+def test_a_variable_belongs_to_one_service_or_is_shared_with_the_same_default() -> None:
+    defaults: dict[str, object] = {}
+    for kind in KINDS[1:]:
+        for name, variable in variables(kind).items():
+            assert defaults.setdefault(variable, kind.model_fields[name].default) == kind.model_fields[name].default, (
+                variable
+            )
