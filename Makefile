@@ -7,7 +7,7 @@ PROTOS := $(wildcard protos/rag/v1/*.proto)
 
 .PHONY: help
 help: ## List the words
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*\#\# ' $(MAKEFILE_LIST) | awk -F ':.*\#\# ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # The environment is made from the lock alone, with hashes; uv is only faster.
 .venv/.installed: requirements.lock pyproject.toml
@@ -41,7 +41,8 @@ lint: install ## Check style, types, the contract and what is generated
 	@$(BIN)/mypy
 	@$(BIN)/buf lint
 	@$(BIN)/buf format -d --exit-code
-	@$(BIN)/python scripts/breaking.py
+	@if git rev-parse -q --verify main:protos >/dev/null 2>&1; then $(BIN)/buf breaking --against '.git#branch=main'; \
+	else echo "buf breaking: no main branch to compare with"; fi
 	@$(BIN)/python scripts/protos.py --check
 	@$(BIN)/python scripts/env_example.py --check
 
@@ -62,6 +63,14 @@ env-example: install ## Write .env.example from the settings
 .PHONY: examples
 examples: install ## Write examples/handbook.pdf from its text
 	@$(BIN)/python scripts/handbook.py
+
+.PHONY: bench-start
+bench-start: install ## Measure the start, the idle memory and the stop of the tree
+	@$(BIN)/python -m bench.start
+
+.PHONY: bench-ingest
+bench-ingest: install ## Measure ingestion: FILES="a.pdf folder" [EACH=1]
+	@$(BIN)/python -m bench.ingest $(if $(EACH),--each) $(or $(FILES),examples docs)
 
 .PHONY: lock
 lock: ## Resolve the packages anew into requirements.lock (needs uv)

@@ -1,0 +1,3 @@
+"""What is measured, and how."""
+
+from __future__ import annotations

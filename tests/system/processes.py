@@ -1,0 +1,112 @@
+"""The real process tree for tests: on ports of its own, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from rag.runtime.probe import check
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES = ("embedder", "retriever", "generator", "ingestor", "gateway")
+START_LIMIT_S = 180.0
+STOP_LIMIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A running tree and where to reach it."""
+
+    process: subprocess.Popen[bytes]
+    ports: Mapping[str, int]
+    http_port: int
+    log: Path
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.ports['gateway']}"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def members(self) -> list[psutil.Process]:
+        """The process itself and everything below it."""
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def pid_of(self, service: str) -> int:
+        return next(p.pid for p in self.members() if f"services.{service}" in p.cmdline())
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports: list[int] = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@contextmanager
+def running_tree(folder: Path, models: Path | None = None, **settings: str) -> Iterator[Tree]:
+    """Run `python -m services` for the length of a block.
+
+    Args:
+        folder: Its data; a short path, because a socket stands in it.
+        models: Where the built model is kept between trees.
+        settings: More environment variables.
+    """
+    *grpc_ports, http_port = free_ports(len(SERVICES) + 1)
+    ports = dict(zip(SERVICES, grpc_ports, strict=True))
+    folder.mkdir(parents=True, exist_ok=True)
+    if models:
+        models.mkdir(parents=True, exist_ok=True)
+        (folder / "models").symlink_to(models, target_is_directory=True)
+    environment = {
+        **os.environ,
+        **{f"{name.upper()}_PORT": str(port) for name, port in ports.items()},
+        **{f"{name.upper()}_METRICS_PORT": "0" for name in SERVICES},
+        "GATEWAY_HTTP_PORT": str(http_port),
+        "RAG_DATA_DIR": str(folder),
+        **settings,
+    }
+    log = folder / "tree.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services"], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+    tree = Tree(process, ports, http_port, log)
+    try:
+        until_serving(tree)
+        yield tree
+    finally:
+        stop(tree)
+
+
+def until_serving(tree: Tree) -> None:
+    end = time.monotonic() + START_LIMIT_S
+    while check(tree.address, "", 1.0) != "SERVING":
+        assert tree.process.poll() is None, f"the tree died:\n{tree.log.read_text()[-4000:]}"
+        assert time.monotonic() < end, f"not SERVING:\n{tree.log.read_text()[-4000:]}"
+
+
+def stop(tree: Tree) -> None:
+    if tree.process.poll() is None:
+        tree.process.send_signal(signal.SIGINT)
+        try:
+            tree.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            tree.process.kill()
+            tree.process.wait()
