@@ -92,8 +92,7 @@ def load(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
-        lines = [f"{_variable(kind, str(e['loc'][0]))}: {e['msg']}" for e in error.errors() if e["loc"]]
-        raise SettingsError("; ".join(lines) or str(error)) from error
+        raise SettingsError("; ".join(_sentence(kind, e["loc"], e["msg"]) for e in error.errors())) from error
 
 
 def variables(kind: type[BaseSettings]) -> Mapping[str, str]:
@@ -104,6 +103,11 @@ def variables(kind: type[BaseSettings]) -> Mapping[str, str]:
 def child_environment(**changes: str) -> dict[str, str]:
     """Return this process's environment with some variables changed, for a child process."""
     return {**os.environ, **changes}
+
+
+def _sentence(kind: type[BaseSettings], location: tuple[int | str, ...], message: str) -> str:
+    # A check of several settings together has no location; its message names them. The values are never shown.
+    return f"{_variable(kind, str(location[0]))}: {message}" if location else message
 
 
 def _variable(kind: type[BaseSettings], name: str) -> str:

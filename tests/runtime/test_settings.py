@@ -46,3 +46,14 @@ def test_a_variable_belongs_to_one_service_or_is_shared_with_the_same_default() 
             assert defaults.setdefault(variable, kind.model_fields[name].default) == kind.model_fields[name].default, (
                 variable
             )
+
+
+def test_settings_that_do_not_fit_together_are_named_and_their_values_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GENERATOR_PROVIDER", "openai")
+    monkeypatch.setenv("REDIS_URL", "redis://:secret@127.0.0.1")
+    with pytest.raises(SettingsError) as raised:
+        load(next(kind for kind in KINDS if kind.__name__ == "GeneratorSettings"))
+    assert "OPENAI_API_KEY" in str(raised.value)
+    assert "secret" not in str(raised.value)

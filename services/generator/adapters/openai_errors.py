@@ -1,0 +1,52 @@
+"""What an error of the openai client means to the one who asked."""
+
+from __future__ import annotations
+
+from openai import APIError, APIStatusError, APITimeoutError
+
+from rag.runtime.errors import DeadlineExceeded, FailedPrecondition, Overloaded, RagError, Unavailable
+
+_RETRY_AFTER_S = 5.0
+
+
+def translated(error: Exception, *, began: bool) -> RagError:
+    """Return the error to raise.
+
+    Args:
+        error: What the client raised while it asked or read.
+        began: Whether text had come already.
+    """
+    if isinstance(error, TimeoutError | APITimeoutError):
+        return DeadlineExceeded("The language model took too long.", "MODEL_TIMEOUT")
+    if isinstance(error, APIStatusError):
+        return _of_status(error)
+    if began:
+        return Unavailable("The language model stopped in the middle of the answer.", "MODEL_STREAM_CUT")
+    if isinstance(error, APIError):
+        return Unavailable("The language model is not available.", "MODEL_UNAVAILABLE")
+    return Unavailable("The language model's server sent something unreadable.", "MODEL_BAD_ANSWER")
+
+
+def _of_status(error: APIStatusError) -> RagError:
+    status = error.status_code
+    if status in {401, 403}:
+        return FailedPrecondition("The language model's server refused our credentials.", "MODEL_AUTH")
+    if status == 404:
+        return FailedPrecondition("The language model's server does not know the model.", "MODEL_NOT_FOUND")
+    if status == 429:
+        wait = retry_after_s(error.response.headers.get("retry-after"))
+        return Overloaded("The language model is used too much at the moment.", "MODEL_RATE_LIMITED", wait)
+    if status in {408, 504}:
+        return DeadlineExceeded("The language model took too long.", "MODEL_TIMEOUT")
+    if 400 <= status < 500 and status != 409:
+        return FailedPrecondition(f"The language model's server refused the request ({status}).", "MODEL_REFUSED")
+    return Unavailable("The language model is not available.", "MODEL_UNAVAILABLE")
+
+
+def retry_after_s(header: str | None) -> float:
+    """Return the seconds a Retry-After header asks for; 5 when it is missing, a date or nonsense; at most an hour."""
+    try:
+        seconds = float(header or _RETRY_AFTER_S)
+    except ValueError:
+        return _RETRY_AFTER_S
+    return min(max(seconds, 0.0), 3_600.0) if seconds == seconds else _RETRY_AFTER_S  # noqa: PLR0124 - NaN

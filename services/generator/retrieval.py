@@ -1,0 +1,31 @@
+"""The port to the retriever."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.generator.events import Notice, Passage, Stage
+from services.generator.question import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found."""
+
+    passage: Passage
+    title: str
+    score: float
+
+
+class Retriever(Protocol):
+    """Finds the passages that match a question."""
+
+    def retrieve(self, question: Question) -> AsyncGenerator[Stage | Hit | Notice]:
+        """Yield each stage as it begins, then hits in rank order, then what was degraded.
+
+        It asks for hits of the tenant of the current call only. Leaving the iterator ends the search. A failure raises
+        a RagError; a search that ended early is a failure.
+        """
+        ...
