@@ -34,6 +34,7 @@ _LEADS = ("?", "？", ":", "：")
 _BULLET = re.compile(r"^\s*(?:[-*+•·▪◦–—]\s+|\(?\d{1,3}[.)]\s+|#{1,6}\s+|>\s*)")
 _CONTENTS_LINE = re.compile(r"\.{4,}|(?:\. ){3,}|…{2,}|(?:_ ?){4,}")
 _BRACKETED_NUMBERS = re.compile(r"[ \t]*[\[【][\s^]*\d[\d\s,;，、^–-]*[\]】]")
+_CODE_MARKS = frozenset("{}[]()=<>_/\\`|$;\"'")
 _ENDS = re.compile(r"""[.!?…:。！？｡]["'”’»)\]」』]*$""")
 
 
@@ -174,6 +175,8 @@ def _quality(text: str, start: int, end: int) -> float:
     complete = _ENDS.search(shown) is not None
     if _CONTENTS_LINE.search(shown) or sentence.startswith("#"):
         return 0.05
+    if _is_code(shown):
+        return 0.1
     if _is_table(shown):
         return 0.4
     quality = 1.0 if complete or (listed and count >= 5) else 0.3 if count < 8 else 0.7
@@ -186,6 +189,11 @@ def _quality(text: str, start: int, end: int) -> float:
     if start == len(text) - len(text.lstrip()) and shown[:1].islower():  # the passage begins inside this sentence
         quality *= 0.5
     return quality
+
+
+def _is_code(text: str) -> bool:
+    marks = sum(character in _CODE_MARKS for character in text)
+    return "```" in text or (len(text) > 20 and marks > 0.15 * len(text))
 
 
 def _is_table(text: str) -> bool:

@@ -52,6 +52,12 @@ def test_headings_contents_lines_and_foreign_markers_are_left_out() -> None:
     assert "Longer texts are cut, as was shown earlier." in shown
 
 
+def test_prose_is_preferred_to_code_that_shares_its_words() -> None:
+    code = '```sh\nask "When does the harbour close?" | jq ".when.does.the.harbour.close"\n```'
+    (first, *_) = extract("When does the harbour close?", sources(code, "The harbour closes at nine in the evening."))
+    assert first.text == "The harbour closes at nine in the evening."
+
+
 def test_the_same_sentence_in_two_passages_is_said_once() -> None:
     same = "The warranty lasts two years from the day of purchase."
     extracts = extract("How long does the warranty last?", sources(same, f"{same} Keep the receipt safe at home."))
