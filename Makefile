@@ -45,6 +45,7 @@ lint: install ## Check style, types, the contract and what is generated
 	else echo "buf breaking: no main branch to compare with"; fi
 	@$(BIN)/python scripts/protos.py --check
 	@$(BIN)/python scripts/env_example.py --check
+	@$(BIN)/python scripts/handbook.py --check
 
 .PHONY: fmt
 fmt: install ## Format the code and the contract

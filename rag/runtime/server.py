@@ -17,7 +17,7 @@ from prometheus_client import start_http_server
 
 from rag.runtime import logs, tracing
 from rag.runtime.calls import Admission
-from rag.runtime.errors import RagError
+from rag.runtime.errors import FailedPrecondition, RagError
 from rag.runtime.health import Health
 from rag.runtime.interceptor import CallInterceptor
 from rag.runtime.settings import ServiceSettings, SettingsError, load
@@ -95,8 +95,7 @@ async def _main(settings: S, wire: Wire[S]) -> None:
     stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _resolve, stop, f"received {number.name}")
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, settings.host)
+    _serve_metrics(settings)
     async with wire(settings) as room, serving(settings, room, stop):
         log.info("stopping", why=await stop)
 
@@ -143,9 +142,21 @@ def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> int:
     try:
         return server.add_insecure_port(address)
     except RuntimeError as error:
-        variable = f"{type(settings).__name__.removesuffix('Settings').upper()}_PORT"
-        message = f"Cannot listen on {address}: is another process using it? {variable} chooses another port."
-        raise RagError(message, "PORT_IN_USE") from error
+        raise _port_in_use(settings, address, "PORT") from error
+
+
+def _serve_metrics(settings: ServiceSettings) -> None:
+    if settings.metrics_port:
+        try:
+            start_http_server(settings.metrics_port, settings.host)
+        except OSError as error:
+            raise _port_in_use(settings, f"{settings.host}:{settings.metrics_port}", "METRICS_PORT") from error
+
+
+def _port_in_use(settings: ServiceSettings, address: str, variable: str) -> FailedPrecondition:
+    name = f"{type(settings).__name__.removesuffix('Settings').upper()}_{variable}"
+    message = f"Cannot listen on {address}: is another process using it? {name} chooses another port."
+    return FailedPrecondition(message, "PORT_IN_USE")
 
 
 async def _guard(work: Callable[[], Awaitable[None]], ended: asyncio.Future[str]) -> None:

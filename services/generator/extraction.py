@@ -31,6 +31,7 @@ _ASKS_NUMBER = re.compile(
     re.IGNORECASE,
 )
 _LEADS = ("?", "？", ":", "：")
+_CLOSING = "\"'”’»)]`"
 _BULLET = re.compile(r"^\s*(?:[-*+•·▪◦–—]\s+|\(?\d{1,3}[.)]\s+|#{1,6}\s+|>\s*)")
 _CONTENTS_LINE = re.compile(r"\.{4,}|(?:\. ){3,}|…{2,}|(?:_ ?){4,}")
 _BRACKETED_NUMBERS = re.compile(r"[ \t]*[\[【][\s^]*\d[\d\s,;，、^–-]*[\]】]")
@@ -184,7 +185,7 @@ def _quality(text: str, start: int, end: int) -> float:
         quality *= 0.4
     if count > 70:
         quality *= 0.6
-    if shown.endswith(_LEADS):
+    if shown.rstrip(_CLOSING).endswith(_LEADS):
         quality *= 0.3
     if start == len(text) - len(text.lstrip()) and shown[:1].islower():  # the passage begins inside this sentence
         quality *= 0.5
