@@ -145,6 +145,9 @@ async def _upload(
     header: ingestor_pb2.SubmitDocumentHeader, path: Path
 ) -> AsyncIterator[ingestor_pb2.SubmitDocumentRequest]:
     yield ingestor_pb2.SubmitDocumentRequest(header=header)
+    size = 0
     with path.open("rb") as file:
         while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield ingestor_pb2.SubmitDocumentRequest(chunk=chunk)
+            size += len(chunk)
+    yield ingestor_pb2.SubmitDocumentRequest(commit=ingestor_pb2.SubmitDocumentCommit(size_bytes=size))

@@ -9,12 +9,20 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
+import structlog
 
 from rag.ids import new_id
 from rag.runtime.redis import open_redis
 from tests.redis_server import running_redis
 
 pytest_plugins = ["tests.doubles.fixtures"] if importlib.util.find_spec("tests.doubles.fixtures") else []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks() -> None:
+    # The rich ones print every local variable, which takes seconds and shows what logs must not hold.
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.stdlib.add_log_level, renderer])
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from rag.ids import check_tenant, new_id
 from rag.runtime import context, tracing
 from rag.runtime.context import CallContext
 from rag.runtime.errors import Internal, InvalidInput, Overloaded, RagError
+from rag.runtime.incoming import Incoming
 from rag.runtime.logs import get_logger
 from rag.runtime.metrics import SERVER, CallMetrics, Method
 from rag.runtime.status import code_of, to_status
@@ -70,6 +71,7 @@ class ServedCall:
     """The life of one call on the server, as an async context manager around its handler."""
 
     def __init__(self, admission: Admission, method: Method, grpc_context: Context) -> None:
+        self.incoming: Incoming | None = None
         self._admission = admission
         self._method = method
         self._grpc = grpc_context
@@ -92,6 +94,13 @@ class ServedCall:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
+        try:
+            await self._settle(error)
+        finally:
+            if self.incoming is not None:
+                self.incoming.close()
+
+    async def _settle(self, error: BaseException | None) -> None:
         if self._admitted:
             self._admission.leave()
         if error is None:
@@ -131,6 +140,8 @@ class ServedCall:
         cause = error.__cause__
         self._end(code_of(error).name, reason=error.reason, **({"cause": repr(cause)} if cause else {}))
         status = rpc_status.to_status(to_status(error))
+        if self.incoming is not None:
+            await self.incoming.hear_out()
         trailing = (*(status.trailing_metadata or ()), (REQUEST_ID, self._request_id))
         await self._grpc.abort(status.code, status.details, trailing)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import grpc
 
 from rag.runtime.calls import Admission, Context, ServedCall, parse
+from rag.runtime.incoming import Incoming
 from rag.runtime.metrics import Method, method_of
 
 PACKAGE = "/rag.v1."
@@ -45,22 +47,24 @@ def _wrap(handler: Any, method: Method, admission: Admission) -> grpc.RpcMethodH
         call.metrics.received += 1
         return parse(deserialize, raw)
 
-    async def many(call: ServedCall, raws: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        async for raw in raws:
-            yield one(call, raw)
+    def served(context: Context, incoming: Any) -> ServedCall:
+        call = ServedCall(admission, method, context)
+        if handler.request_streaming:
+            call.incoming = Incoming(incoming, partial(one, call))
+        return call
 
     def requests(call: ServedCall, incoming: Any) -> Any:
-        return many(call, incoming) if handler.request_streaming else one(call, incoming)
+        return call.incoming or one(call, incoming)
 
     async def answer_once(incoming: Any, context: Context) -> Any:
-        async with ServedCall(admission, method, context) as call:
+        async with served(context, incoming) as call:
             response = await behaviour(requests(call, incoming), context)
             call.metrics.sent += 1
             return response
 
     async def answer_stream(incoming: Any, context: Context) -> AsyncIterator[Any]:
         async with (
-            ServedCall(admission, method, context) as call,
+            served(context, incoming) as call,
             aclosing(behaviour(requests(call, incoming), context)) as responses,
         ):
             async for response in responses:

@@ -53,7 +53,14 @@ def configure(service: str, log_format: str, level: str) -> None:
 def _render(log_format: str, service: str) -> list[Processor]:
     if log_format == "json":
         return [_add(service=service), structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=28,
+            # The rich one shows local variables: texts and keys.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    ]
 
 
 def _add(**fields: str) -> Processor:

@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rag.runtime import context, tracing
 from rag.runtime.calls import REQUEST_ID, TENANT
-from rag.runtime.errors import Overloaded
+from rag.runtime.early_status import with_early_status
+from rag.runtime.errors import DeadlineExceeded, Overloaded
 from rag.runtime.metrics import CLIENT, CallMetrics, method_of
 from rag.runtime.status import from_rpc_error
 
@@ -76,7 +77,7 @@ class Peer:
     ) -> AsyncGenerator[Resp, None]:
         """Send a stream and get a stream; leaving it early cancels the call. Use it inside `aclosing`."""
         async with self._call(method) as call:
-            rpc = method(requests, timeout=_timeout(), metadata=outgoing())
+            rpc = with_early_status(method(requests, timeout=_timeout(), metadata=outgoing()))
             try:
                 async for response in rpc:
                     call.received += 1
@@ -87,7 +88,7 @@ class Peer:
     async def upload(self, method: grpc.aio.StreamUnaryMultiCallable[Req, Resp], requests: AsyncIterator[Req]) -> Resp:
         """Send a stream and get one answer."""
         async with self._call(method) as call:
-            response = await method(requests, timeout=_timeout(), metadata=outgoing())
+            response = await with_early_status(method(requests, timeout=_timeout(), metadata=outgoing()))
             call.received += 1
             return response
 
@@ -123,6 +124,9 @@ class Peer:
         try:
             async with asyncio.timeout(_timeout()):
                 await self._slots.acquire()
+        except TimeoutError as error:
+            message = f"The deadline passed while waiting to call the {self.name}."
+            raise DeadlineExceeded(message, "DEADLINE_EXCEEDED") from error
         finally:
             self._waiting -= 1
         try:

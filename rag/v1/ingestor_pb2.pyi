@@ -61,23 +61,29 @@ class SubmitDocumentRequest(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     """Then, any number of times: the next bytes."""
     @_builtins.property
     def header(self) -> Global___SubmitDocumentHeader:
         """First: what will be uploaded."""
 
+    @_builtins.property
+    def commit(self) -> Global___SubmitDocumentCommit:
+        """Last: all bytes were sent."""
+
     def __init__(
         self,
         *,
         header: Global___SubmitDocumentHeader | None = ...,
         chunk: _builtins.bytes = ...,
+        commit: Global___SubmitDocumentCommit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "commit", b"commit", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "commit", b"commit", "header", b"header", "part", b"part"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk", "commit"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
@@ -141,6 +147,30 @@ class SubmitDocumentHeader(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmitDocumentHeader: _TypeAlias = SubmitDocumentHeader  # noqa: Y015
+
+@_typing.final
+class SubmitDocumentCommit(_message.Message):
+    """SubmitDocumentCommit ends an upload. A server cannot tell a stream that its client ended from one that broke; this
+    message can.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """How many bytes were sent. A difference refuses the upload."""
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitDocumentCommit: _TypeAlias = SubmitDocumentCommit  # noqa: Y015
 
 @_typing.final
 class SubmitDocumentResponse(_message.Message):

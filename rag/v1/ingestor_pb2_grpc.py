@@ -62,8 +62,9 @@ class IngestorServiceServicer:
     """
 
     def SubmitDocument(self, request_iterator, context):
-        """SubmitDocument uploads a document. The client sends a header, then the bytes in chunks of any size up to 1 MiB, and
-        closes its side. The answer comes when the document is on disk and its job in the queue.
+        """SubmitDocument uploads a document. The client sends a header, then the bytes in chunks of any size up to 1 MiB, then a
+        commit, and closes its side. The answer comes when the document is on disk and its job in the queue. A stream that
+        ends without a commit was broken off and leaves nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,8 +34,9 @@ class IngestorServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> IngestorServiceAsyncStub: ...
     SubmitDocument: _grpc.StreamUnaryMultiCallable[_ingestor_pb2.SubmitDocumentRequest, _ingestor_pb2.SubmitDocumentResponse]
-    """SubmitDocument uploads a document. The client sends a header, then the bytes in chunks of any size up to 1 MiB, and
-    closes its side. The answer comes when the document is on disk and its job in the queue.
+    """SubmitDocument uploads a document. The client sends a header, then the bytes in chunks of any size up to 1 MiB, then a
+    commit, and closes its side. The answer comes when the document is on disk and its job in the queue. A stream that
+    ends without a commit was broken off and leaves nothing.
     """
     WatchJob: _grpc.UnaryStreamMultiCallable[_ingestor_pb2.WatchJobRequest, _ingestor_pb2.WatchJobResponse]
     """WatchJob streams the progress of a job from any point on. The events come in order of `sequence`; the stream ends
@@ -52,8 +53,9 @@ class IngestorServiceAsyncStub(IngestorServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SubmitDocument: _aio.StreamUnaryMultiCallable[_ingestor_pb2.SubmitDocumentRequest, _ingestor_pb2.SubmitDocumentResponse]  # type: ignore[assignment]
-    """SubmitDocument uploads a document. The client sends a header, then the bytes in chunks of any size up to 1 MiB, and
-    closes its side. The answer comes when the document is on disk and its job in the queue.
+    """SubmitDocument uploads a document. The client sends a header, then the bytes in chunks of any size up to 1 MiB, then a
+    commit, and closes its side. The answer comes when the document is on disk and its job in the queue. A stream that
+    ends without a commit was broken off and leaves nothing.
     """
     WatchJob: _aio.UnaryStreamMultiCallable[_ingestor_pb2.WatchJobRequest, _ingestor_pb2.WatchJobResponse]  # type: ignore[assignment]
     """WatchJob streams the progress of a job from any point on. The events come in order of `sequence`; the stream ends
@@ -73,8 +75,9 @@ class IngestorServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_ingestor_pb2.SubmitDocumentRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_ingestor_pb2.SubmitDocumentResponse, _abc.Awaitable[_ingestor_pb2.SubmitDocumentResponse]]:
-        """SubmitDocument uploads a document. The client sends a header, then the bytes in chunks of any size up to 1 MiB, and
-        closes its side. The answer comes when the document is on disk and its job in the queue.
+        """SubmitDocument uploads a document. The client sends a header, then the bytes in chunks of any size up to 1 MiB, then a
+        commit, and closes its side. The answer comes when the document is on disk and its job in the queue. A stream that
+        ends without a commit was broken off and leaves nothing.
         """
 
     @_abc_1.abstractmethod

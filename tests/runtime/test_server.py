@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 import grpc
 import pytest
@@ -18,7 +19,7 @@ from rag.runtime.peers import Peer, open_peer
 from rag.runtime.server import Mount, Room, serving
 from rag.runtime.settings import ServiceSettings
 from rag.v1 import embedder_pb2 as pb
-from rag.v1 import embedder_pb2_grpc
+from rag.v1 import embedder_pb2_grpc, ingestor_pb2, ingestor_pb2_grpc
 from tests.waiting import until
 
 NAME = "rag.v1.EmbedderService"
@@ -237,3 +238,49 @@ async def test_a_port_in_use_is_said_so() -> None:
         with pytest.raises(RagError, match="is another process using it"):
             async with serving(ServiceSettings(port=port), room(Echo())):
                 pass
+
+
+class Refuser(ingestor_pb2_grpc.IngestorServiceServicer):
+    """Refuses an upload at its first message, whatever else is on its way."""
+
+    async def SubmitDocument(self, request_iterator: AsyncIterator[object], context_: object) -> object:
+        await anext(aiter(request_iterator))
+        raise NotFound("There is no such thing.", "THING_NOT_FOUND")
+
+
+async def endless() -> AsyncIterator[ingestor_pb2.SubmitDocumentRequest]:
+    while True:
+        yield ingestor_pb2.SubmitDocumentRequest(chunk=bytes(64 * 1024))
+
+
+async def some() -> AsyncIterator[ingestor_pb2.SubmitDocumentRequest]:
+    for _ in range(200):
+        yield ingestor_pb2.SubmitDocumentRequest(chunk=bytes(64 * 1024))
+
+
+INGESTOR = "rag.v1.IngestorService"
+
+
+@pytest.mark.parametrize("requests", [some, endless])
+async def test_a_stream_refused_early_keeps_its_status_for_a_peer(
+    requests: Callable[[], AsyncIterator[object]],
+) -> None:
+    async with refuser() as port, open_peer(f"127.0.0.1:{port}", INGESTOR) as peer:
+        await until(peer.is_serving)
+        with pytest.raises(NotFound):
+            await peer.upload(ingestor_pb2_grpc.IngestorServiceStub(peer.channel).SubmitDocument, requests())
+
+
+async def test_a_stream_refused_early_keeps_its_status_for_any_client() -> None:
+    async with refuser() as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for _ in range(10):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await ingestor_pb2_grpc.IngestorServiceStub(channel).SubmitDocument(some(), metadata=METADATA)
+            assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@asynccontextmanager
+async def refuser() -> AsyncIterator[int]:
+    mount = Mount(INGESTOR, partial(ingestor_pb2_grpc.add_IngestorServiceServicer_to_server, Refuser()))
+    async with serving(ServiceSettings(lame_duck_ms=0), Room("refuser", [mount], room(Echo()).is_ready)) as port:
+        yield port

@@ -156,6 +156,7 @@ async def test_a_file_refused_at_the_door(
     async def parts() -> AsyncIterator[ingestor.SubmitDocumentRequest]:
         yield ingestor.SubmitDocumentRequest(header=ingestor.SubmitDocumentHeader(name=name))
         yield ingestor.SubmitDocumentRequest(chunk=content)
+        yield ingestor.SubmitDocumentRequest(commit=ingestor.SubmitDocumentCommit(size_bytes=len(content)))
 
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await ingestor_pb2_grpc.IngestorServiceStub(channel).SubmitDocument(parts(), timeout=30)

@@ -1,0 +1,3 @@
+"""What the gateway does to the libraries it stands on."""
+
+from __future__ import annotations

@@ -1,0 +1,120 @@
+"""The answers of the routes as OpenAPI describes them, made from the protobuf descriptors they come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rag.v1 import generator_pb2, passage_pb2, retriever_pb2
+from services.gateway.http.problems import MEDIA_TYPE
+from services.gateway.http.wire import enum_names
+
+Schema = dict[str, Any]
+
+_INTEGERS = {
+    FieldDescriptor.CPPTYPE_INT32,
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT32,
+    FieldDescriptor.CPPTYPE_UINT64,
+}
+_NUMBERS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
+_ERRORS = {
+    400: "The request is not valid; `errors` names the fields.",
+    404: "There is no such thing.",
+    413: "The body is too large.",
+    429: "Too much at once; `Retry-After` says when to come back.",
+    500: "An error of ours; the request id finds it in our logs.",
+    503: "A service behind the gateway cannot be reached.",
+    504: "The time ran out.",
+}
+_PROBLEM: Schema = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "reason", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What is wrong, for people."},
+        "instance": {"type": "string", "description": "The path that was asked."},
+        "reason": {"type": "string", "description": "What is wrong, for programs."},
+        "request_id": {"type": "string"},
+        "retry_after": {"type": "number", "description": "Seconds."},
+        "errors": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
+        "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+}
+_EVENTS = "Events `id` (sequence), `event` (name), `data` (one line of JSON); a comment every few seconds of silence."
+
+
+def answers(schema: Schema | None, *errors: int, events: bool = False, status: int = 200) -> dict[int | str, Any]:
+    """Return the `responses` of an operation: its answer as JSON, as events, and its errors."""
+    content: Schema = {"application/json": {"schema": schema}} if schema else {}
+    if events:
+        content["text/event-stream"] = {"schema": {"type": "string", "description": _EVENTS}}
+    found: dict[int | str, Any] = {status: {"description": "The answer.", "content": content}}
+    for code in sorted({400, 429, 500, 503, 504, *errors}):
+        found[code] = {"description": _ERRORS[code], "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
+    return found
+
+
+def of(message: Descriptor) -> Schema:
+    """Return the schema of a message as `wire` writes it."""
+    if message.full_name == Timestamp.DESCRIPTOR.full_name:
+        return {"type": "string", "format": "date-time"}
+    if message.full_name == passage_pb2.MetadataValue.DESCRIPTOR.full_name:
+        return {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}
+    return {"type": "object", "properties": {field.name: _field(field) for field in message.fields}}
+
+
+def _field(field: FieldDescriptor) -> Schema:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return {"type": "object", "additionalProperties": _value(field.message_type.fields_by_name["value"])}
+    if field.is_repeated:
+        return {"type": "array", "items": _value(field)}
+    if field.has_presence:
+        return {"anyOf": [_value(field), {"type": "null"}]}
+    return _value(field)
+
+
+def _value(field: FieldDescriptor) -> Schema:
+    if field.enum_type is not None:
+        return {"enum": list(enum_names(field.enum_type).values())}
+    if field.message_type is not None:
+        return of(field.message_type)
+    if field.cpp_type in _INTEGERS:
+        return {"type": "integer"}
+    if field.cpp_type in _NUMBERS:
+        return {"type": "number"}
+    return {"type": "boolean" if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL else "string"}
+
+
+def answer() -> Schema:
+    """Return the schema of an answer to a question."""
+    sources = of(generator_pb2.Sources.DESCRIPTOR)["properties"]["sources"]
+    done = of(generator_pb2.Done.DESCRIPTOR)["properties"]
+    return {
+        "type": "object",
+        "properties": {
+            "answer_id": {"type": "string"},
+            "answer": {"type": "string"},
+            "citations": {"type": "array", "items": of(generator_pb2.Citation.DESCRIPTOR)},
+            "sources": sources,
+            "notices": {"type": "array", "items": of(passage_pb2.Notice.DESCRIPTOR)},
+            "usage": of(generator_pb2.Usage.DESCRIPTOR),
+            "request_id": {"type": "string"},
+            **done,
+        },
+    }
+
+
+def hits() -> Schema:
+    """Return the schema of the answer to a search."""
+    return {
+        "type": "object",
+        "properties": {
+            "hits": {"type": "array", "items": of(retriever_pb2.Hit.DESCRIPTOR)},
+            "summary": of(retriever_pb2.RetrieveSummary.DESCRIPTOR),
+        },
+    }

@@ -1,0 +1,1 @@
+"""What the retriever talks to: Milvus, Redis and the embedder."""

@@ -1,0 +1,100 @@
+"""Erasure: what nobody may see any more is removed from the index, and looked for until none is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from rag.runtime.errors import RagError, Unavailable
+from rag.runtime.logs import get_logger
+from services.retriever.metrics import ERASURES_DONE, ERASURES_PENDING
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """The rows of a document's versions `first` to `last`, both included."""
+
+    tenant: str
+    document_id: str
+    first: int
+    last: int
+
+
+class ErasureQueue(Protocol):
+    """The erasures still to be done. They survive a restart, and doing one twice does no harm."""
+
+    async def due(self, limit: int) -> Sequence[Erasure]:
+        """Return the erasures that are due, oldest first; versions that were left open come due after a while."""
+
+    async def done(self, erasure: Erasure) -> None:
+        """Forget an erasure."""
+
+    async def pending(self) -> int:
+        """Return how many there are."""
+
+
+class Erasable(Protocol):
+    """Removes rows."""
+
+    async def erase(self, tenant: str, document_id: str, first: int, last: int) -> int:
+        """Remove the rows of these versions; return how many are left."""
+
+
+class EraseWorker:
+    """Does the erasures in the background, for as long as it takes."""
+
+    def __init__(
+        self, queue: ErasureQueue, index: Erasable, idle_s: float = 1.0, batch: int = 100, most_backoff_s: float = 10.0
+    ) -> None:
+        self._queue = queue
+        self._index = index
+        self._idle_s = idle_s
+        self._batch = batch
+        self._most_backoff_s = most_backoff_s
+        self._awake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look for due erasures now."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Erase until cancelled; failures are tried again, later and later."""
+        failures = 0
+        while True:
+            self._awake.clear()
+            failures = 0 if await self._round() else min(failures + 1, 10)
+            pause = min(self._idle_s * 2**failures, self._most_backoff_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._awake.wait()
+
+    async def _round(self) -> bool:
+        """Do what is due; return whether all of it succeeded."""
+        try:
+            erasures = await self._queue.due(self._batch)
+            succeeded = [await self._erase(erasure) for erasure in erasures]
+            ERASURES_PENDING.set(await self._queue.pending())
+        except RagError as error:
+            log.warning("erasures_unreadable", reason=error.reason, cause=repr(error.__cause__))
+            return False
+        if len(erasures) == self._batch and all(succeeded):
+            self.wake()
+        return all(succeeded)
+
+    async def _erase(self, erasure: Erasure) -> bool:
+        try:
+            left = await self._index.erase(erasure.tenant, erasure.document_id, erasure.first, erasure.last)
+            if left:
+                raise Unavailable(f"{left} rows are left.", "ROWS_LEFT")
+            await self._queue.done(erasure)
+        except RagError as error:
+            fields = {"document_id": erasure.document_id, "last_version": erasure.last}
+            log.warning("erasure_failed", reason=error.reason, cause=repr(error.__cause__), **fields)
+            return False
+        ERASURES_DONE.inc()
+        return True

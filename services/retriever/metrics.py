@@ -1,0 +1,18 @@
+"""What the retriever counts."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SEARCH_SECONDS = Histogram(
+    "ragmesh_retriever_search_seconds",
+    "Seconds that one leg of a search took in the index.",
+    ["leg"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+HITS_DROPPED = Counter("ragmesh_retriever_hits_dropped_total", "Hits dropped because their version was not live.")
+ROWS_WRITTEN = Counter("ragmesh_retriever_rows_written_total", "Rows written to the index.")
+ERASURES_DONE = Counter("ragmesh_retriever_erasures_total", "Erasures done and verified.")
+ERASURES_PENDING = Gauge("ragmesh_retriever_erasures_pending", "Erasures that are still to be done.")
+ENGINE_RESTARTS = Counter("ragmesh_retriever_engine_restarts_total", "Restarts of the embedded index after it died.")
+READS_RETRIED = Counter("ragmesh_retriever_index_retries_total", "Operations of the index that were tried again.")

@@ -1,0 +1,61 @@
+"""A whole gateway - uvicorn and gRPC on real ports - in front of steerable services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+import httpx
+import pytest
+
+from rag.runtime.server import serving
+from rag.runtime.settings import ServiceSettings
+from services.gateway.settings import GatewaySettings
+from services.gateway.wiring import wire
+from tests.gateway.backends import Backends
+from tests.waiting import until
+
+QUICK = {"lame_duck_ms": 0, "drain_grace_ms": 1_000, "port": 0}
+
+
+@dataclass
+class Gateway:
+    backends: Backends
+    http: httpx.AsyncClient
+    http_port: int
+    grpc_port: int
+    channel: grpc.aio.Channel
+
+
+@pytest.fixture
+def open_gateway() -> Callable[..., AbstractAsyncContextManager[Gateway]]:
+    return _open
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    async with _open() as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _open(**changes: object) -> AsyncIterator[Gateway]:
+    backends = Backends()
+    async with serving(ServiceSettings(**QUICK), backends.room()) as port:
+        where = f"127.0.0.1:{port}"
+        addresses = {f"{name}_address": where for name in ("embedder", "retriever", "generator", "ingestor")}
+        settings = GatewaySettings(**{**QUICK, "http_port": 0, **addresses, **changes})
+        async with (
+            wire(settings) as room,
+            serving(settings, room) as grpc_port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{room.http_port}", timeout=20) as http,
+            grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
+        ):
+            await until(lambda: _ready(http) if "generator_address" not in changes else True)
+            yield Gateway(backends, http, room.http_port, grpc_port, channel)
+
+
+async def _ready(http: httpx.AsyncClient) -> bool:
+    return (await http.get("/readyz")).status_code == 200

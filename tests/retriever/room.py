@@ -1,0 +1,208 @@
+"""A real retriever for the tests: real Milvus engine, real Redis, and an embedder that counts letters over real gRPC."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import numpy as np
+import psutil
+
+from rag.runtime.redis import open_redis
+from rag.runtime.server import Mount, Room, serving
+from rag.runtime.settings import ServiceSettings
+from rag.v1 import embedder_pb2, passage_pb2
+from rag.v1 import retriever_pb2 as pb
+from rag.v1.embedder_pb2_grpc import EmbedderServiceServicer, add_EmbedderServiceServicer_to_server
+from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
+from rag.vectors import pack
+from services.retriever.settings import RetrieverSettings
+from services.retriever.wiring import wire
+from tests.waiting import until
+
+DIMENSION = 32
+HASH = "0" * 64
+_DATABASES = itertools.count(1)
+
+
+def vector(text: str) -> np.ndarray:
+    """A text's words, each in a place of its own (nearly), of length 1."""
+    values = np.full(DIMENSION, 0.01, dtype=np.float32)
+    for word in re.findall(r"\w+", text.lower()):
+        values[hashlib.sha256(word.encode()).digest()[0] % DIMENSION] += 1
+    return values / np.linalg.norm(values)
+
+
+@dataclass
+class LetterEmbedder(EmbedderServiceServicer):
+    model: str = "words"
+    revision: str = "r1"
+    asked: list[str] = field(default_factory=list)
+
+    async def Embed(self, request, context):
+        self.asked.extend(request.texts)
+        values = pack(np.stack([vector(text) for text in request.texts]))
+        yield embedder_pb2.EmbedResponse(
+            count=len(request.texts), dimension=DIMENSION, values=values, model=self.model, revision=self.revision
+        )
+
+    async def GetModel(self, request, context):
+        return embedder_pb2.GetModelResponse(model=self.model, revision=self.revision, dimension=DIMENSION)
+
+
+@asynccontextmanager
+async def embedder(servicer: LetterEmbedder | None = None, port: int = 0) -> AsyncIterator[int]:
+    servicer = servicer or LetterEmbedder()
+
+    async def ready() -> bool:
+        return True
+
+    mount = Mount("rag.v1.EmbedderService", lambda server: add_EmbedderServiceServicer_to_server(servicer, server))
+    async with serving(ServiceSettings(port=port, lame_duck_ms=0), Room("embedder", [mount], ready)) as bound:
+        yield bound
+
+
+async def fresh_database(redis_url: str) -> str:
+    """The index belongs to a whole Redis database, so each retriever gets one of its own."""
+    url = f"{redis_url}?db={next(_DATABASES) % 15 + 1}"
+    async with open_redis(url) as client:
+        await client.flushdb()
+    return url
+
+
+@dataclass
+class Retriever:
+    stub: RetrieverServiceStub
+    room: Room
+    redis_url: str
+    folder: Path
+
+    def engine(self) -> psutil.Process:
+        """The process of the embedded Milvus."""
+        database = str(self.folder / "milvus" / "ragmesh.db")
+        return next(child for child in psutil.Process().children() if database in child.cmdline())
+
+    async def retrieve(self, tenant: str, query: str, **fields) -> list[pb.RetrieveResponse]:
+        call = self.stub.Retrieve(pb.RetrieveRequest(query=query, **fields), metadata=of(tenant), timeout=30)
+        return [event async for event in call]
+
+    async def hits(self, tenant: str, query: str, **fields) -> list[pb.Hit]:
+        return [event.hit for event in await self.retrieve(tenant, query, **fields) if event.HasField("hit")]
+
+    async def found(self, tenant: str, query: str, **fields) -> list[str]:
+        return [hit.passage.text for hit in await self.hits(tenant, query, **fields)]
+
+    async def index(self, tenant: str, document_id: str, texts: Sequence[str], **fields) -> pb.Document:
+        events = await self.send(tenant, document(document_id, texts, **fields))
+        return events[-1].document
+
+    async def send(self, tenant: str, parts: Iterable[pb.IndexRequest]) -> list[pb.IndexResponse]:
+        return [event async for event in self.stub.Index(iter(parts), metadata=of(tenant), timeout=60)]
+
+    async def get(self, tenant: str, document_id: str) -> pb.Document:
+        request = pb.GetDocumentRequest(document_id=document_id)
+        return (await self.stub.GetDocument(request, metadata=of(tenant))).document
+
+    async def delete(self, tenant: str, document_id: str) -> int:
+        request = pb.DeleteDocumentRequest(document_id=document_id)
+        return (await self.stub.DeleteDocument(request, metadata=of(tenant))).version
+
+    async def erased(self) -> None:
+        """Wait until no erasure is left to do."""
+        async with open_redis(self.redis_url) as client:
+
+            async def none_left() -> bool:
+                return not await client.zcard("rag:erasures") and not await client.zcard("rag:open_versions")
+
+            await until(none_left)
+
+    async def row_count(self, tenant: str) -> int:
+        """Count a tenant's rows in the index, dead ones included, past the retriever."""
+        from pymilvus import AsyncMilvusClient
+
+        address = next(part for part in self.engine().cmdline() if part.startswith("unix:"))
+        client = AsyncMilvusClient(address, dedicated=True, timeout=5)
+        try:
+            [name] = await client.list_collections(timeout=5)
+            rows = await client.query(name, filter=f'tenant == "{tenant}"', output_fields=["count(*)"], timeout=5)
+            return int(rows[0]["count(*)"])
+        finally:
+            await client.close()
+
+
+@asynccontextmanager
+async def retriever(folder: Path, redis_url: str, embedder_port: int, **settings) -> AsyncIterator[Retriever]:
+    chosen = RetrieverSettings(
+        data_dir=folder,
+        redis_url=redis_url,
+        embedder_address=f"127.0.0.1:{embedder_port}",
+        port=0,
+        metrics_port=0,
+        lame_duck_ms=0,
+        **settings,
+    )
+    async with wire(chosen) as room, serving(chosen, room) as port:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield Retriever(RetrieverServiceStub(channel), room, redis_url, folder)
+
+
+def of(tenant: str) -> tuple[tuple[str, str], ...]:
+    return (("x-rag-tenant", tenant),)
+
+
+def header(document_id: str, **fields) -> pb.IndexRequest:
+    defaults = {
+        "name": f"{document_id}.txt",
+        "media_type": "text/plain",
+        "content_hash": HASH,
+        "size_bytes": 10,
+        "model": "words",
+        "revision": "r1",
+        "dimension": DIMENSION,
+    }
+    return pb.IndexRequest(header=pb.IndexHeader(document_id=document_id, **{**defaults, **fields}))
+
+
+def passage(ordinal: int, text: str, **fields) -> passage_pb2.Passage:
+    end = 100 * ordinal + len(text)
+    defaults = {"id": f"p-{ordinal}", "page": 1, "char_start": 100 * ordinal, "char_end": end, "token_count": 5}
+    return passage_pb2.Passage(ordinal=ordinal, text=text, **{**defaults, **fields})
+
+
+def batch(texts: Sequence[str], first: int = 0) -> pb.IndexRequest:
+    passages = [passage(first + number, text) for number, text in enumerate(texts)]
+    vectors = pack(np.stack([vector(text) for text in texts]))
+    return pb.IndexRequest(passages=pb.IndexPassages(passages=passages, vectors=vectors))
+
+
+def commit(count: int, **fields) -> pb.IndexRequest:
+    return pb.IndexRequest(commit=pb.IndexCommit(passage_count=count, **fields))
+
+
+def document(document_id: str, texts: Sequence[str], title: str = "", **fields) -> list[pb.IndexRequest]:
+    return [header(document_id, **fields), batch(texts), commit(len(texts), title=title, page_count=1)]
+
+
+def value(scalar: str | float | bool) -> passage_pb2.MetadataValue:
+    if isinstance(scalar, bool):
+        return passage_pb2.MetadataValue(flag=scalar)
+    if isinstance(scalar, str):
+        return passage_pb2.MetadataValue(text=scalar)
+    return passage_pb2.MetadataValue(number=scalar)
+
+
+def reason(error: grpc.aio.AioRpcError) -> str:
+    from google.rpc import error_details_pb2
+    from grpc_status import rpc_status
+
+    info = error_details_pb2.ErrorInfo()
+    status = rpc_status.from_call(error)
+    assert status is not None, error
+    next(detail for detail in status.details if detail.Is(info.DESCRIPTOR)).Unpack(info)
+    return info.reason

@@ -1,0 +1,229 @@
+"""What happens when something the retriever needs dies, is away, or comes late."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from rag.runtime.errors import FailedPrecondition
+from rag.runtime.settings import child_environment
+from rag.v1 import retriever_pb2 as pb
+from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
+from services.retriever.adapters.milvus_lite_child import MilvusLiteChild
+from tests.retriever.room import (
+    LetterEmbedder,
+    Retriever,
+    batch,
+    document,
+    embedder,
+    fresh_database,
+    header,
+    of,
+    reason,
+    retriever,
+)
+from tests.waiting import until
+
+
+@pytest.fixture
+async def alone(redis_url: str, tmp_path: Path):
+    """A retriever for one test that does it harm."""
+    async with embedder() as port, retriever(tmp_path, await fresh_database(redis_url), port) as running:
+        await until(running.room.is_ready)
+        yield running
+
+
+async def test_the_engine_comes_back_with_all_it_acknowledged(alone: Retriever, tenant: str) -> None:
+    acknowledged = []
+    for number in range(3):
+        await alone.index(tenant, f"d{number}", [f"water {number} {n}" for n in range(50)])
+        acknowledged.append(f"d{number}")
+        alone.engine().kill()
+        hits = await alone.hits(tenant, "water", top_k=100, mode=pb.RETRIEVAL_MODE_DENSE)
+        assert len(hits) == min(50 * len(acknowledged), 100)
+    for name in acknowledged:
+        request = pb.ListPassagesRequest(document_id=name, page_size=100)
+        assert len((await alone.stub.ListPassages(request, metadata=of(tenant))).passages) == 50
+
+
+async def test_the_engine_may_die_under_readers_and_writers(alone: Retriever, tenant: str) -> None:
+    await alone.index(tenant, "first", ["first water"])
+    stop = asyncio.Event()
+
+    async def read() -> None:
+        while not stop.is_set():
+            assert await alone.found(tenant, "water")
+
+    async def write(name: str) -> None:
+        for turn in range(6):
+            await alone.send(tenant, document(name, [f"{name} water {turn} {n}" for n in range(30)]))
+
+    readers = [asyncio.create_task(read()) for _ in range(3)]
+    writers = [asyncio.create_task(write(name)) for name in ("a", "b")]
+    for _ in range(3):
+        pid = alone.engine().pid
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda pid=pid: any(child.pid != pid for child in engines(alone)))
+    await asyncio.gather(*writers)
+    stop.set()
+    await asyncio.gather(*readers)
+    await alone.erased()
+    assert await alone.row_count(tenant) == 61
+
+
+def engines(room: Retriever) -> list[psutil.Process]:
+    try:
+        process = room.engine()
+        return [process] if process.status() != psutil.STATUS_ZOMBIE else []
+    except (StopIteration, psutil.NoSuchProcess):
+        return []
+
+
+async def test_a_hanging_engine_ends_the_call_with_the_callers_deadline(alone: Retriever, tenant: str) -> None:
+    await alone.index(tenant, "d1", ["water"])
+    engine = alone.engine()
+    engine.suspend()
+    try:
+        call = alone.stub.Retrieve(pb.RetrieveRequest(query="water"), metadata=of(tenant), timeout=1)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [event async for event in call]
+        assert caught.value.code() in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
+    finally:
+        engine.resume()
+    assert await alone.found(tenant, "water") == ["water"]
+
+
+async def test_it_starts_without_the_embedder_and_is_ready_when_it_comes(
+    redis_url: str, tmp_path: Path, tenant: str
+) -> None:
+    async with embedder() as port:
+        pass
+    async with retriever(tmp_path, await fresh_database(redis_url), port) as room:
+        assert not await room.room.is_ready()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await room.send(tenant, [header("d1")])
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert reason(caught.value) == "INDEX_NOT_OPEN"
+        async with embedder(port=port):
+            await until(room.room.is_ready)
+            await room.index(tenant, "d1", ["water"])
+            assert await room.found(tenant, "water") == ["water"]
+        events = await room.retrieve(tenant, "water")
+        assert [notice.code for notice in events[-1].summary.notices] == ["KEYWORD_ONLY"]
+
+
+async def test_another_model_at_a_later_start_does_not_hide_the_documents(
+    redis_url: str, tmp_path: Path, tenant: str
+) -> None:
+    database = await fresh_database(redis_url)
+    async with embedder() as port, retriever(tmp_path, database, port) as room:
+        await until(room.room.is_ready)
+        await room.index(tenant, "d1", ["water"])
+    async with embedder(LetterEmbedder(revision="r2")) as port, retriever(tmp_path, database, port) as room:
+        await until(room.room.is_ready)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await room.hits(tenant, "water")
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert reason(caught.value) == "MODEL_MISMATCH"
+        assert await room.found(tenant, "water", mode=pb.RETRIEVAL_MODE_KEYWORD) == ["water"]
+
+
+async def test_what_was_committed_survives_a_restart(redis_url: str, tmp_path: Path, tenant: str) -> None:
+    database = await fresh_database(redis_url)
+    async with embedder() as port:
+        for turn in range(3):
+            async with retriever(tmp_path, database, port) as room:
+                await until(room.room.is_ready)
+                await room.index(tenant, f"d{turn}", ["water"])
+                assert len(await room.hits(tenant, "water")) == turn + 1
+
+
+async def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
+    code = f"import fcntl, time; f = open({str(tmp_path / 'engine.lock')!r}, 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); time.sleep(60)"
+    other = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    try:
+        await other.stdout.readline()
+        with pytest.raises(FailedPrecondition) as caught:
+            await MilvusLiteChild(tmp_path).open()
+        assert caught.value.reason == "INDEX_IN_USE"
+    finally:
+        other.kill()
+        await other.wait()
+        other._transport.close()
+
+
+async def started(folder: Path, redis_url: str, embedder_port: int, stack: AsyncExitStack):
+    """Run the retriever as a process; returns it, its engine and a stub once it serves."""
+    with (folder / "log").open("wb") as log:
+        environment = child_environment(
+            RAG_DATA_DIR=str(folder),
+            REDIS_URL=redis_url,
+            EMBEDDER_ADDRESS=f"127.0.0.1:{embedder_port}",
+            RETRIEVER_PORT=(port := str(free_port())),
+            RETRIEVER_METRICS_PORT="0",
+            RETRIEVER_LAME_DUCK_MS="0",
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.retriever", env=environment, stderr=log
+        )
+    channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+    stub = RetrieverServiceStub(channel)
+
+    async def serves() -> bool:
+        try:
+            await stub.ListPassages(pb.ListPassagesRequest(document_id="x"), metadata=of("t"), timeout=1)
+        except grpc.aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.NOT_FOUND and bool(psutil.Process(process.pid).children())
+        return True
+
+    await until(serves)
+    return process, psutil.Process(process.pid).children()[0], stub
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+async def test_no_engine_outlives_its_retriever(redis_url: str, tmp_path: Path, number: signal.Signals) -> None:
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(embedder())
+        process, engine, _ = await started(tmp_path, await fresh_database(redis_url), port, stack)
+        process.send_signal(number)
+        code = await process.wait()
+        assert code == (-signal.SIGKILL if number is signal.SIGKILL else 0)
+        await until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_a_version_left_open_by_a_killed_retriever_is_erased_at_the_next_start(
+    redis_url: str, tmp_path: Path, tenant: str
+) -> None:
+    database = await fresh_database(redis_url)
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(embedder())
+        process, engine, stub = await started(tmp_path, database, port, stack)
+        call = stub.Index(metadata=of(tenant), timeout=30)
+        await call.write(header("d1"))
+        await call.write(batch(["lost water"] * 100))
+        assert (await call.read()).progress.passages_written == 100
+        process.kill()
+        await process.wait()
+        await until(lambda: not engine.is_running())
+        async with retriever(tmp_path, database, port) as room:
+            await until(room.room.is_ready)
+            await room.erased()
+            assert await room.row_count(tenant) == 0
+            await room.index(tenant, "d1", ["new water"])
+            assert await room.found(tenant, "water") == ["new water"]
