@@ -45,8 +45,6 @@ class Admission:
     tenant: str | None = None
     """When set, the tenant of every call, whatever the caller says."""
     running: int = 0
-    idle: asyncio.Event | None = None
-    """Set whenever no call is running."""
 
     def enter(self) -> None:
         """Count a call in.
@@ -57,14 +55,10 @@ class Admission:
         if self.running >= self.limit:
             raise Overloaded("The service is serving as many calls as it can.", "TOO_MANY_CALLS", 1.0)
         self.running += 1
-        if self.idle:
-            self.idle.clear()
 
     def leave(self) -> None:
         """Count a call out."""
         self.running -= 1
-        if self.idle and not self.running:
-            self.idle.set()
 
 
 class ServedCall:

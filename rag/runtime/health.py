@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -23,13 +24,32 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+class _Watched(health_aio.HealthServicer):  # type: ignore[misc]  # published without types
+    """The health service, with watches that can be ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watches: set[asyncio.Task[None]] = set()
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - named by the contract
+        watch = asyncio.create_task(super().Watch(request, context))
+        self.watches.add(watch)
+        try:
+            await asyncio.wait({watch})
+            if not watch.cancelled():
+                watch.result()
+        finally:
+            watch.cancel()
+            self.watches.discard(watch)
+
+
 class Health:
     """The health of one server: a check for each service name, and one for the server as a whole under ""."""
 
     FULL_NAME: str = SERVICE_NAME
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
-        self._servicer = health_aio.HealthServicer()
+        self._servicer = _Watched()
         self._checks = checks
 
     async def add_to(self, server: grpc.aio.Server) -> None:
@@ -50,6 +70,11 @@ class Health:
     async def shut(self) -> None:
         """Say NOT_SERVING for good: the server is going down."""
         await self._servicer.enter_graceful_shutdown()
+
+    def end_watches(self) -> None:
+        """End all open watches: those who watched have been told."""
+        for watch in self._servicer.watches:
+            watch.cancel()
 
     async def _follow(self, names: Sequence[str], check: Check) -> None:
         last = False, ""  # what every name says from the start

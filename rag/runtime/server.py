@@ -21,6 +21,7 @@ from rag.runtime.errors import FailedPrecondition, RagError
 from rag.runtime.health import Health
 from rag.runtime.interceptor import CallInterceptor
 from rag.runtime.settings import ServiceSettings, SettingsError, load
+from rag.runtime.tasks import cancel_all
 
 log = logs.get_logger(__name__)
 
@@ -112,7 +113,7 @@ async def serving(settings: ServiceSettings, room: Room, stop: asyncio.Future[st
     health = Health(
         {"": room.is_ready, **{mount.full_name: mount.is_ready or room.is_ready for mount in room.services}}
     )
-    admission = Admission(settings.max_concurrent_calls, settings.call_timeout_s, room.tenant, idle=asyncio.Event())
+    admission = Admission(settings.max_concurrent_calls, settings.call_timeout_s, room.tenant)
     server = await _build(room, health, admission)
     port = _bind(server, settings)
     await server.start()
@@ -124,7 +125,7 @@ async def serving(settings: ServiceSettings, room: Room, stop: asyncio.Future[st
         yield port
     finally:
         await _drain(server, health, admission, room, settings)
-        await _cancel(tasks)
+        await cancel_all(tasks)
 
 
 async def _build(room: Room, health: Health, admission: Admission) -> grpc.aio.Server:
@@ -181,20 +182,8 @@ async def _drain(
     await health.shut()
     if room.before_drain:
         await room.before_drain()
-    if admission.running or settings.lame_duck_ms:
-        await asyncio.sleep(settings.lame_duck_ms / 1000)  # balancers need this long to look elsewhere
-    stopping = asyncio.create_task(server.stop(settings.drain_grace_ms / 1000))
-    # Open health watches would hold the stop for its full grace: it ends when our own calls have.
-    if admission.running and admission.idle:
-        idle = asyncio.create_task(admission.idle.wait())
-        await asyncio.wait({stopping, idle}, return_when=asyncio.FIRST_COMPLETED)
-        await _cancel([idle])
-    await server.stop(0)
-    await stopping
-    log.info("stopped", calls_cut=admission.running)
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(settings.lame_duck_ms / 1000)  # balancers need this long to look elsewhere
+    health.end_watches()  # open watches would hold the stop for its full grace
+    running = admission.running
+    await server.stop(settings.drain_grace_ms / 1000)
+    log.info("stopped", calls_drained=running)

@@ -72,7 +72,7 @@ class ServiceSettings(SharedSettings):
         256, ge=1, description="Calls served at once; one more is refused with RESOURCE_EXHAUSTED."
     )
     call_timeout_s: float = Field(
-        600.0, gt=0, description="The longest that a call may take; also the deadline of a call that brings none."
+        3_600.0, gt=0, description="The longest that a call may take; also the deadline of a call that brings none."
     )
     lame_duck_ms: int = Field(
         200, ge=0, description="After SIGTERM: how long the service says NOT_SERVING and still takes calls."

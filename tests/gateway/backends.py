@@ -167,7 +167,7 @@ class Ingestor(ingestor_pb2_grpc.IngestorServiceServicer):
 
     def _take(self, part: ingestor_pb2.SubmitDocumentRequest) -> None:
         if part.HasField("header"):
-            self.header = part.header
+            self.header, self.content = part.header, b""
             if self.refuse:
                 raise self.refuse
         elif part.HasField("commit"):

@@ -103,10 +103,18 @@ async def test_without_the_embedder_the_words_are_searched_and_the_summary_says_
     assert [notice.code for notice in summary.notices] == ["KEYWORD_ONLY"]
 
 
-@pytest.mark.parametrize("query", [Query("words", mode=Mode.DENSE), Query("words", min_score=0.1)])
-async def test_without_the_embedder_what_needs_vectors_fails(query: Query) -> None:
+async def test_without_the_embedder_a_dense_search_fails() -> None:
+    query = Query("words", mode=Mode.DENSE)
     with pytest.raises(Unavailable):
         await run(ListedIndex(), ListedVersions(), query, OneVector(Unavailable("away", "AWAY")))
+
+
+async def test_without_the_embedder_no_similarity_is_known_and_none_is_asked_for() -> None:
+    index = ListedIndex([], [found("b", 1, 3.0)])
+    query = Query("words", min_score=0.9)
+    hits, summary = await run(index, ListedVersions(b=1), query, OneVector(Unavailable("away", "AWAY")))
+    assert [(hit.passage.document_id, hit.dense_score) for hit in hits] == [("b", None)]
+    assert [notice.code for notice in summary.notices] == ["KEYWORD_ONLY"]
 
 
 async def test_keyword_mode_does_not_ask_the_embedder() -> None:

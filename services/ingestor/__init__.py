@@ -1,0 +1,1 @@
+"""The ingestor: from an uploaded file to passages in the index, durably."""

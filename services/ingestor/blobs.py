@@ -1,0 +1,35 @@
+"""Where uploads lie until they are indexed."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+
+class BlobDraft(Protocol):
+    """A blob being written. Nobody can see it yet."""
+
+    async def write(self, data: bytes) -> None:
+        """Append bytes."""
+        ...
+
+    async def commit(self) -> None:
+        """Make the blob exist, complete and synced to disk, in one step."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Keeps blobs by name, such as `tenant/job`. Raises `Unavailable` BLOBS_UNAVAILABLE when it cannot."""
+
+    def draft(self, name: str) -> AbstractAsyncContextManager[BlobDraft]:
+        """Begin a blob. Leaving the context without a commit leaves nothing."""
+        ...
+
+    def local(self, name: str) -> AbstractAsyncContextManager[Path]:
+        """A local file with the blob's bytes, for the length of the context; `NotFound` UPLOAD_MISSING without it."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Remove a blob; one that is not there is fine."""
+        ...

@@ -1,0 +1,171 @@
+"""Takes an upload in: on disk and in the queue before it is accepted, or nothing at all."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rag.ids import check_id, new_id
+from rag.runtime.errors import InvalidInput, TooLarge
+from rag.runtime.logs import get_logger
+from services.ingestor.blobs import BlobDraft, BlobStore
+from services.ingestor.jobs import Job, JobStore, MetadataValue, Upload
+from services.ingestor.sniffing import HEAD_BYTES, media_type_of
+
+log = get_logger(__name__)
+
+MAX_NAME_CHARS = 255
+MAX_TITLE_CHARS = 1_000
+_WRITE_BYTES = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the client says about an upload; `document_id` and `title` may be empty. Checked when made."""
+
+    document_id: str
+    name: str
+    title: str = ""
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise `InvalidInput` BAD_ID, BAD_NAME or BAD_TITLE."""
+        if self.document_id:
+            check_id(self.document_id, "document_id")
+        if not 1 <= len(self.name) <= MAX_NAME_CHARS or not self.name.isprintable():
+            message = f"name must be 1 to {MAX_NAME_CHARS} printable characters."
+            raise InvalidInput(message, "BAD_NAME")
+        if len(self.title) > MAX_TITLE_CHARS:
+            message = f"title must be at most {MAX_TITLE_CHARS} characters."
+            raise InvalidInput(message, "BAD_TITLE")
+
+
+@dataclass(slots=True)
+class _Received:
+    """What is known of the bytes so far. Their type is checked as soon as enough are there."""
+
+    name: str
+    max_bytes: int
+    size: int = 0
+    head: bytes = b""
+    media_type: str = ""
+    hash: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if self.size > self.max_bytes:
+            message = f"The upload is larger than the limit of {self.max_bytes} bytes."
+            raise TooLarge(message, "UPLOAD_TOO_LARGE", max_bytes=str(self.max_bytes))
+        self.hash.update(chunk)
+        if len(self.head) < HEAD_BYTES:
+            self.head += chunk[: HEAD_BYTES - len(self.head)]
+            if len(self.head) == HEAD_BYTES:
+                self.end()
+
+    def end(self) -> None:
+        self.media_type = self.media_type or media_type_of(self.head, self.name)
+
+
+class Submissions:
+    """Accepts uploads.
+
+    Args:
+        blobs: Where the bytes go.
+        jobs: Where the job and its queue entry go.
+        max_bytes: The largest upload accepted.
+        clock: Unix seconds.
+        make_id: Makes ids from a prefix.
+    """
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        jobs: JobStore,
+        max_bytes: int,
+        clock: Callable[[], float] = time.time,
+        make_id: Callable[[str], str] = new_id,
+    ) -> None:
+        self._blobs = blobs
+        self._jobs = jobs
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._make_id = make_id
+
+    async def submit(self, tenant: str, header: Header, chunks: AsyncIterator[bytes]) -> Job:
+        """Return the job once nothing can be lost any more.
+
+        Raises:
+            InvalidInput: EMPTY_FILE, UNSUPPORTED_TYPE.
+            TooLarge: UPLOAD_TOO_LARGE.
+            Unavailable: QUEUE_UNAVAILABLE, QUEUE_NOT_DURABLE, BLOBS_UNAVAILABLE; nothing was kept.
+        """
+        await self._jobs.check_durable()
+        job_id = self._make_id("job")
+        async with self._blobs.draft(f"{tenant}/{job_id}") as draft:
+            received = await self._receive(draft, header.name, chunks)
+            upload = _upload(tenant, job_id, header, received)
+            return await _unbroken(self._accept(draft, upload))
+
+    async def _receive(self, draft: BlobDraft, name: str, chunks: AsyncIterator[bytes]) -> _Received:
+        received = _Received(name, self._max_bytes)
+        waiting = bytearray()
+        async for chunk in chunks:
+            received.add(chunk)
+            waiting += chunk
+            if len(waiting) >= _WRITE_BYTES:
+                await draft.write(bytes(waiting))
+                waiting.clear()
+        received.end()
+        await draft.write(bytes(waiting))
+        return received
+
+    async def _accept(self, draft: BlobDraft, upload: Upload) -> Job:
+        now = self._clock()
+        job = Job(
+            id=upload.job_id,
+            document_id=upload.document_id,
+            name=upload.name,
+            size_bytes=upload.size_bytes,
+            created_at=now,
+            updated_at=now,
+        )
+        await draft.commit()
+        try:
+            await self._jobs.add(upload, job)
+        except BaseException:
+            await self._blobs.remove(upload.blob)
+            raise
+        log.info("accepted", job_id=job.id, document_id=job.document_id, size_bytes=job.size_bytes)
+        return job
+
+
+def _upload(tenant: str, job_id: str, header: Header, received: _Received) -> Upload:
+    content_hash = received.hash.hexdigest()
+    return Upload(
+        tenant=tenant,
+        job_id=job_id,
+        # The same bytes are one document, however often they are sent.
+        document_id=header.document_id or f"doc_{content_hash[:24]}",
+        name=header.name,
+        title=header.title,
+        media_type=received.media_type,
+        content_hash=content_hash,
+        size_bytes=received.size,
+        metadata=dict(header.metadata),
+    )
+
+
+async def _unbroken(work: Coroutine[Any, Any, Job]) -> Job:
+    """Finish `work` even when the caller leaves: between blob and queue entry there is no good place to stop."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled() and task.exception():
+            log.warning("upload_failed_after_its_client_left", error=repr(task.exception()))
+        raise

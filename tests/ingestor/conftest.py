@@ -1,0 +1,125 @@
+"""The ingestor with real neighbours over real gRPC, a real Redis and a real folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+import redis.asyncio
+
+from rag.local_model import tokenizer_path
+from rag.runtime.server import serving
+from rag.v1 import ingestor_pb2 as pb
+from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
+from services.ingestor.adapters.wordpiece_tokens import WordpieceTokens
+from services.ingestor.settings import IngestorSettings
+from services.ingestor.wiring import wire
+from tests.ingestor.neighbours import Embedder, Retriever, served_embedder, served_retriever
+from tests.redis_server import running_redis
+
+
+@pytest.fixture(scope="session")
+def counter() -> WordpieceTokens:
+    return WordpieceTokens(tokenizer_path())
+
+
+@pytest.fixture
+async def empty_queue(redis: redis.asyncio.Redis) -> redis.asyncio.Redis:
+    """The session's Redis without the jobs of other tests."""
+    await redis.flushall()
+    return redis
+
+
+@dataclass
+class Client:
+    """An ingestor's user."""
+
+    stub: IngestorServiceStub
+    tenant: str
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("x-rag-tenant", self.tenant),)
+
+    async def submit(self, content: bytes, name: str, *, chunk: int = 65_536, **header: object) -> pb.Job:
+        async def requests() -> AsyncIterator[pb.SubmitDocumentRequest]:
+            yield pb.SubmitDocumentRequest(header=pb.SubmitDocumentHeader(name=name, **header))
+            for at in range(0, len(content), chunk):
+                yield pb.SubmitDocumentRequest(chunk=content[at : at + chunk])
+            yield pb.SubmitDocumentRequest(commit=pb.SubmitDocumentCommit(size_bytes=len(content)))
+
+        answer = await self.stub.SubmitDocument(requests(), metadata=self.metadata, timeout=30)
+        return answer.job
+
+    async def watch(self, job_id: str, after: int = 0) -> list[pb.WatchJobResponse]:
+        call = self.stub.WatchJob(
+            pb.WatchJobRequest(job_id=job_id, after_sequence=after), metadata=self.metadata, timeout=60
+        )
+        return [event async for event in call]
+
+    async def index(self, content: bytes, name: str, **header: object) -> pb.Job:
+        """Submit and wait for the end."""
+        job = await self.submit(content, name, **header)
+        return (await self.watch(job.id))[-1].job
+
+
+@dataclass
+class Mesh:
+    """A running ingestor with its neighbours."""
+
+    data_dir: Path
+    redis_url: str
+    tenant: str
+    embedder: Embedder = field(default_factory=Embedder)
+    retriever: Retriever = field(default_factory=Retriever)
+    embedder_address: str = ""
+    retriever_address: str = ""
+
+    @asynccontextmanager
+    async def ingestor(self, **settings: object) -> AsyncIterator[Client]:
+        """One more ingestor process of this mesh, in this loop."""
+        changed = IngestorSettings(
+            data_dir=self.data_dir,
+            redis_url=self.redis_url,
+            embedder_address=self.embedder_address,
+            retriever_address=self.retriever_address,
+            port=0,
+            metrics_port=0,
+            **{"lame_duck_ms": 0, "drain_grace_ms": 0, "progress_ms": 20, **settings},
+        )
+        async with wire(changed) as room, serving(changed, room) as port:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                yield Client(IngestorServiceStub(channel), self.tenant)
+
+    @property
+    def files(self) -> list[Path]:
+        """What lies in the folder of uploads."""
+        return [path for path in self.data_dir.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+async def mesh(tmp_path: Path, redis_url: str, empty_queue: redis.asyncio.Redis, tenant: str) -> AsyncIterator[Mesh]:
+    mesh = Mesh(tmp_path / "data", redis_url, tenant)
+    async with served_embedder(mesh.embedder) as embedder, served_retriever(mesh.retriever) as retriever:
+        mesh.embedder_address, mesh.retriever_address = embedder, retriever
+        yield mesh
+
+
+@pytest.fixture
+async def client(mesh: Mesh) -> AsyncIterator[Client]:
+    async with mesh.ingestor() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def volatile_redis_url() -> Iterator[str]:
+    """A Redis without an append-only file."""
+
+    with tempfile.TemporaryDirectory(prefix="rag") as folder:
+        with running_redis(Path(folder), "--appendonly", "no") as url:
+            yield url
