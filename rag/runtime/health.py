@@ -58,14 +58,12 @@ class Health:
             await self._servicer.set(name, _NOT_SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
-    async def follow(self) -> None:
-        """Keep every status true to its check, for as long as the task runs."""
+    def followers(self) -> list[asyncio.Task[None]]:
+        """Start to keep every status true to its check; return the tasks that do."""
         names: dict[Check, list[str]] = {}
         for name, check in self._checks.items():
             names.setdefault(check, []).append(name)
-        async with asyncio.TaskGroup() as tasks:
-            for check, its_names in names.items():
-                tasks.create_task(self._follow(its_names, check))
+        return [asyncio.create_task(self._follow(its_names, check)) for check, its_names in names.items()]
 
     async def shut(self) -> None:
         """Say NOT_SERVING for good: the server is going down."""

@@ -119,8 +119,7 @@ async def serving(settings: ServiceSettings, room: Room, stop: asyncio.Future[st
     await server.start()
     log.info("listening", address=f"{settings.host}:{port}")
     ended: asyncio.Future[str] = stop if stop is not None else asyncio.get_running_loop().create_future()
-    tasks = [asyncio.create_task(health.follow(), name="health")]
-    tasks += [asyncio.create_task(_guard(work, ended)) for work in room.background]
+    tasks = [*health.followers(), *(asyncio.create_task(_guard(work, ended)) for work in room.background)]
     try:
         yield port
     finally:

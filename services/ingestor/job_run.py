@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rag.runtime.errors import DeadlineExceeded, Internal, NotFound, Overloaded, RagError, Unavailable
 from rag.runtime.logs import get_logger
+from rag.runtime.tasks import cancel_all
 from services.ingestor.blobs import BlobStore
 from services.ingestor.jobs import Job, JobError, JobQueue, Lease, LeaseLostError, Progress
 from services.ingestor.metrics import JOB_SECONDS, JOBS, RETRIES
@@ -69,9 +70,9 @@ class JobRun:
             await self._keep(self._job.running(self._lease.attempts, self._clock()))
             publisher = group.create_task(self._publish())
             ended = await self._end()
-            publisher.cancel()
+            await cancel_all([publisher])  # not one more word of it after the end is written
             await self._keep(ended)
-            beat.cancel()
+            await cancel_all([beat])
         await self._remove_blob()
         JOBS.labels(ended.state.value, ended.error.reason if ended.error else "").inc()
         JOB_SECONDS.observe(time.monotonic() - began)

@@ -39,7 +39,7 @@ class Worker:
                 await self._stopping.wait()
             finally:
                 self._stopping.set()
-            await cancel_all(slots)
+                await cancel_all(slots)
 
     async def stop(self) -> None:
         """Take no more jobs and give those in hand back."""
