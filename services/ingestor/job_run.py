@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rag.runtime.errors import DeadlineExceeded, Internal, NotFound, Overloaded, RagError, Unavailable
 from rag.runtime.logs import get_logger
-from rag.runtime.tasks import cancel_all
+from rag.runtime.tasks import beside
 from services.ingestor.blobs import BlobStore
 from services.ingestor.jobs import Job, JobError, JobQueue, Lease, LeaseLostError, Progress
 from services.ingestor.metrics import JOB_SECONDS, JOBS, RETRIES
@@ -63,21 +63,19 @@ class JobRun:
         self._progress = Progress()
 
     async def process(self) -> None:
-        """Bring the job to its end. Raises `LeaseLostError`, perhaps in a group, when it is another's by now."""
+        """Bring the job to its end. Raises `LeaseLostError` when it is another's by now."""
         began = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            beat = group.create_task(self._beat())
-            await self._keep(self._job.running(self._lease.attempts, self._clock()))
-            publisher = group.create_task(self._publish())
-            ended = await self._end()
-            await cancel_all([publisher])  # not one more word of it after the end is written
-            await self._keep(ended)
-            await cancel_all([beat])
+        await beside(self._to_its_end(), self._beat())
         await self._remove_blob()
-        JOBS.labels(ended.state.value, ended.error.reason if ended.error else "").inc()
-        JOB_SECONDS.observe(time.monotonic() - began)
+        ended = self._job
         reason = ended.error.reason if ended.error else ""
+        JOBS.labels(ended.state.value, reason).inc()
+        JOB_SECONDS.observe(time.monotonic() - began)
         log.info("job_ended", state=ended.state.value, reason=reason, passages=ended.progress.passages)
+
+    async def _to_its_end(self) -> None:
+        await self._keep(self._job.running(self._lease.attempts, self._clock()))
+        await self._keep(await beside(self._end(), self._publish()))
 
     async def give_back(self) -> None:
         """Put the job back in the queue, unless it is at its end."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from rag.runtime.errors import Internal, InvalidInput
+from rag.runtime.tasks import together
 from rag.vectors import Vectors
-from services.ingestor.isolation import isolated
 from services.ingestor.jobs import Progress, Upload
 from services.ingestor.metrics import PAGES, PASSAGES
 from services.ingestor.pages import DocumentReader, Opening, Page
@@ -126,18 +126,8 @@ class Pipeline:
 
     async def run(self) -> int:
         """Index the document and return its version. The first error of a stage stops the others and is raised."""
-        return await isolated(self._run())
-
-    async def _run(self) -> int:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._extract())
-                group.create_task(self._split())
-                group.create_task(self._embed())
-                written = group.create_task(self._index())
-        except BaseExceptionGroup as group_error:
-            raise _first(group_error) from group_error.__cause__
-        return written.result()
+        *_, version = await together(self._extract(), self._split(), self._embed(), self._index())
+        return int(version)
 
     async def _extract(self) -> None:
         async with self._stages.reader.read(self._path, self._upload.media_type) as items:
@@ -240,9 +230,3 @@ class _Filling:
     def take(self) -> list[Passage]:
         passages, self.passages, self.tokens, self.chars = self.passages, [], 0, 0
         return passages
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error in a group of groups: the others are what it led to."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -8,9 +8,8 @@ import time
 from rag.runtime.context import CallContext, bound
 from rag.runtime.errors import Unavailable
 from rag.runtime.logs import get_logger
-from rag.runtime.tasks import cancel_all
+from rag.runtime.tasks import beside, together
 from services.ingestor.blobs import BlobStore
-from services.ingestor.isolation import isolated
 from services.ingestor.job_run import JobRun, Pause, WorkerRules, WorkRoom
 from services.ingestor.jobs import JobQueue, Lease, LeaseLostError
 from services.ingestor.metrics import JOBS_RUNNING, LEASES_LOST
@@ -33,13 +32,13 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`, or until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            slots = [group.create_task(self._serve(), name="ingest") for _ in range(self._rules.concurrency)]
-            try:
-                await self._stopping.wait()
-            finally:
-                self._stopping.set()
-                await cancel_all(slots)
+        try:
+            await beside(self._stopping.wait(), self._serve_all())
+        finally:
+            self._stopping.set()
+
+    async def _serve_all(self) -> None:
+        await together(*(self._serve() for _ in range(self._rules.concurrency)))
 
     async def stop(self) -> None:
         """Take no more jobs and give those in hand back."""
@@ -65,12 +64,10 @@ class Worker:
         run = JobRun(lease, self._room)
         with bound(CallContext(upload.job_id, upload.tenant, deadline)), JOBS_RUNNING.track_inprogress():
             try:
-                await isolated(run.process())
+                await run.process()
             except asyncio.CancelledError:
                 await run.give_back()
                 raise
-            except BaseExceptionGroup as group:
-                if group.split(LeaseLostError)[1] is not None:
-                    raise
+            except LeaseLostError:
                 LEASES_LOST.inc()
                 log.warning("lease_lost", job_id=upload.job_id)
