@@ -12,6 +12,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from rag.runtime import context
 
+_MAX_CHARS = 400
 _NOISY = ("pymilvus", "openai", "httpx", "httpx2", "httpcore2", "pypdf", "uvicorn.access", "trafilatura")
 
 
@@ -27,6 +28,7 @@ def configure(service: str, log_format: str, level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_call,
+        _bound,
         structlog.processors.EventRenamer("message") if log_format == "json" else _drop_module,
     ]
     structlog.configure(
@@ -73,6 +75,13 @@ def _add(**fields: str) -> Processor:
 def _drop_module(_logger: Any, _method: str, event: EventDict) -> EventDict:
     event.pop("module", None)
     return event
+
+
+def _bound(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    # What a peer or a library says of its failure may have many lines, or no end.
+    return {
+        key: " ".join(value.split())[:_MAX_CHARS] if isinstance(value, str) else value for key, value in event.items()
+    }
 
 
 def _add_call(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -65,7 +65,7 @@ class Opening:
                 await self._open()
             except RagError as error:
                 if error.reason != told:
-                    log.warning("index_not_open_yet", reason=error.reason, cause=repr(error.__cause__))
+                    log.info("index_not_open_yet", reason=error.reason, cause=repr(error.__cause__))
                 told = error.reason
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, most_pause_s)

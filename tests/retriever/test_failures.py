@@ -227,3 +227,18 @@ async def test_a_version_left_open_by_a_killed_retriever_is_erased_at_the_next_s
             assert await room.row_count(tenant) == 0
             await room.index(tenant, "d1", ["new water"])
             assert await room.found(tenant, "water") == ["new water"]
+
+
+@pytest.mark.parametrize("mode", [pb.RETRIEVAL_MODE_HYBRID, pb.RETRIEVAL_MODE_KEYWORD, pb.RETRIEVAL_MODE_DENSE])
+async def test_an_empty_index_finds_nothing_and_says_nothing_else(
+    redis_url: str, tmp_path: Path, tenant: str, mode: pb.RetrievalMode
+) -> None:
+    database = await fresh_database(redis_url)
+    async with embedder() as port, retriever(tmp_path, database, port) as room:
+        await until(room.room.is_ready)
+        assert await room.found(tenant, "water", mode=mode) == []
+        await room.index(tenant, "d1", ["water"])
+        assert await room.found(tenant, "water", mode=mode) == ["water"]
+        await room.stub.DeleteDocument(pb.DeleteDocumentRequest(document_id="d1"), metadata=of(tenant))
+        await room.erased()
+        assert await room.found(tenant, "water", mode=mode) == []

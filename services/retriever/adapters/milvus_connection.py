@@ -24,8 +24,9 @@ _TRIES = 5
 _PAUSE_S = 0.02
 _CONNECT_S = 5.0
 _CONNECT_FAILED = 2
-_RACE = "Invalid sparse row"
-"""What a keyword search of the embedded engine sometimes says while rows are being written; the next try succeeds."""
+SPARSE_RACE = "Invalid sparse row"
+"""What a keyword search of the embedded engine sometimes says while rows are being written; the next try succeeds. On an
+empty index it always says so."""
 
 log = get_logger(__name__)
 
@@ -112,7 +113,7 @@ async def _cancellable(work: Awaitable[T]) -> T:
 
 def _may_heal(error: Exception) -> bool:
     if isinstance(error, MilvusException):
-        return error.code == _CONNECT_FAILED or _RACE in str(error.message)
+        return error.code == _CONNECT_FAILED or SPARSE_RACE in str(error.message)
     return isinstance(error, Unavailable)  # an engine that died while it started
 
 

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pymilvus import AsyncMilvusClient
+from pymilvus import AsyncMilvusClient, MilvusException
 
 from rag.runtime.errors import Unavailable
 from rag.vectors import Vectors
-from services.retriever.adapters.milvus_connection import Address, MilvusConnection
+from services.retriever.adapters.milvus_connection import SPARSE_RACE, Address, MilvusConnection
 from services.retriever.adapters.milvus_filter import in_order, in_scope, in_versions, stored
 from services.retriever.adapters.milvus_rows import FIELDS, to_found, to_passage, to_row
 from services.retriever.adapters.milvus_schema import METRICS, ensure_collection
@@ -117,16 +117,22 @@ class MilvusIndex:
         name, where = self._opened().collection, in_scope(scope)
 
         async def search(client: AsyncMilvusClient, timeout_s: float) -> Any:
-            return await client.search(
-                name,
-                data=[data],
-                anns_field=field,
-                filter=where,
-                limit=limit,
-                output_fields=fields,
-                search_params={"metric_type": METRICS[field]},
-                timeout=timeout_s,
-            )
+            try:
+                return await client.search(
+                    name,
+                    data=[data],
+                    anns_field=field,
+                    filter=where,
+                    limit=limit,
+                    output_fields=fields,
+                    search_params={"metric_type": METRICS[field]},
+                    timeout=timeout_s,
+                )
+            except MilvusException as error:
+                # BM25 divides by the average length of the rows, and an empty index has none.
+                if SPARSE_RACE in str(error.message) and await self._is_empty(client, timeout_s):
+                    return [[]]
+                raise
 
         with SEARCH_SECONDS.labels(field).time():
             found = await self._connection.run(search)
@@ -138,6 +144,11 @@ class MilvusIndex:
         return await self._connection.run(
             lambda client, timeout_s: client.query(name, filter=where, output_fields=fields, timeout=timeout_s, **most)
         )
+
+    async def _is_empty(self, client: AsyncMilvusClient, timeout_s: float) -> bool:
+        name = self._opened().collection
+        rows = await client.query(name, filter="", output_fields=["count(*)"], timeout=timeout_s)
+        return not rows[0]["count(*)"]
 
     async def _ensure(self, client: AsyncMilvusClient) -> None:
         await ensure_collection(client, self._opened(), self._timeout_s, embedded=self._embedded)
