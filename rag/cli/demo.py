@@ -18,7 +18,7 @@ from rag.runtime.errors import Unavailable
 from rag.runtime.settings import SharedSettings, load
 
 _ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = tuple(_ROOT / "examples" / name for name in ("handbook.pdf", "faq.html", "README.md"))
+EXAMPLES = tuple(_ROOT / "examples" / name for name in ("handbook.pdf", "faq.html"))
 QUESTION = "What happens to a job when its worker dies?"
 _STOP_S = 15.0
 _POLL_S = 0.1

@@ -126,7 +126,8 @@ def _show_event(console: Console, event: pb.GenerateResponse, answer: _Answer) -
 
 def _receipt(usage: pb.Usage) -> str:
     stages = ", ".join(f"{_STAGES.get(stage.stage, '')} {stage.elapsed_ms:.0f} ms" for stage in usage.stages)
-    model = f"{usage.provider}/{usage.model}" if usage.model else "no model asked"
-    cost = f", {usage.cost_usd:.6f} USD" if usage.HasField("cost_usd") else ""
+    names = " ".join(dict.fromkeys((usage.provider, usage.model)))
+    model = names if usage.model else "no model asked"
+    cost = f", {usage.cost_usd:.4g} USD" if usage.HasField("cost_usd") else ""
     first = f", first token after {usage.first_token_ms:.0f} ms" if usage.HasField("first_token_ms") else ""
     return f"{model}: {usage.input_tokens} tokens in, {usage.output_tokens} out{cost}; {stages}{first}, {usage.total_ms:.0f} ms in all"

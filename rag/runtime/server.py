@@ -17,7 +17,7 @@ from prometheus_client import start_http_server
 
 from rag.runtime import logs, tracing
 from rag.runtime.calls import Admission
-from rag.runtime.errors import FailedPrecondition, RagError
+from rag.runtime.errors import FailedPrecondition, Internal, RagError
 from rag.runtime.health import Health
 from rag.runtime.interceptor import CallInterceptor
 from rag.runtime.settings import ServiceSettings, SettingsError, load
@@ -64,6 +64,14 @@ class Room:
     """Called when the service begins to stop, while it still answers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why a service stops, and whether that is a failure."""
+
+    why: str
+    failed: bool
+
+
 S = TypeVar("S", bound=ServiceSettings)
 Wire = Callable[[S], AbstractAsyncContextManager[Room]]
 
@@ -93,16 +101,22 @@ def run(kind: type[S], wire: Wire[S], *, spawns: bool = False) -> None:
 
 
 async def _main(settings: S, wire: Wire[S]) -> None:
-    stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    stop: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, _resolve, stop, f"received {number.name}")
+        ended = Ended(f"received {number.name}", failed=False)
+        asyncio.get_running_loop().add_signal_handler(number, _resolve, stop, ended)
     _serve_metrics(settings)
     async with wire(settings) as room, serving(settings, room, stop):
-        log.info("stopping", why=await stop)
+        ended = await stop
+        log.info("stopping", why=ended.why)
+    if ended.failed:
+        raise Internal(ended.why, "BACKGROUND_FAILED")
 
 
 @asynccontextmanager
-async def serving(settings: ServiceSettings, room: Room, stop: asyncio.Future[str] | None = None) -> AsyncIterator[int]:
+async def serving(
+    settings: ServiceSettings, room: Room, stop: asyncio.Future[Ended] | None = None
+) -> AsyncIterator[int]:
     """Serve a room inside a block; yields the bound gRPC port. Leaving the block drains and stops.
 
     Args:
@@ -118,7 +132,7 @@ async def serving(settings: ServiceSettings, room: Room, stop: asyncio.Future[st
     port = _bind(server, settings)
     await server.start()
     log.info("listening", address=f"{settings.host}:{port}")
-    ended: asyncio.Future[str] = stop if stop is not None else asyncio.get_running_loop().create_future()
+    ended: asyncio.Future[Ended] = stop if stop is not None else asyncio.get_running_loop().create_future()
     tasks = [*health.followers(), *(asyncio.create_task(_guard(work, ended)) for work in room.background)]
     try:
         yield port
@@ -159,19 +173,19 @@ def _port_in_use(settings: ServiceSettings, address: str, variable: str) -> Fail
     return FailedPrecondition(message, "PORT_IN_USE")
 
 
-async def _guard(work: Callable[[], Awaitable[None]], ended: asyncio.Future[str]) -> None:
+async def _guard(work: Callable[[], Awaitable[None]], stop: asyncio.Future[Ended]) -> None:
     try:
         await work()
-        why = "background work ended"
+        why = "Background work ended by itself."
     except Exception as error:
         log.error("background_failed", exc_info=error)
-        why = f"background work failed: {error!r}"
-    _resolve(ended, why)
+        why = f"Background work failed: {error!r}."
+    _resolve(stop, Ended(why, failed=True))
 
 
-def _resolve(future: asyncio.Future[str], why: str) -> None:
-    if not future.done():
-        future.set_result(why)
+def _resolve(stop: asyncio.Future[Ended], ended: Ended) -> None:
+    if not stop.done():
+        stop.set_result(ended)
 
 
 async def _drain(

@@ -29,7 +29,9 @@ class GatewaySettings(ServiceSettings):
         3600.0, gt=0, description="The longest that a job may be watched over one connection."
     )
     max_upload_bytes: int = Field(256 * 1024 * 1024, ge=1, description="The largest document.")
-    max_body_bytes: int = Field(2 * 1024 * 1024, ge=1, description="The largest JSON body, documents apart.")
+    max_body_bytes: int = Field(
+        2 * 1024 * 1024, ge=1, description="The largest JSON body, the text of a document in it included."
+    )
     sse_ping_s: float = Field(15.0, gt=0, description="A comment is sent on an event stream that was silent this long.")
     sse_send_timeout_s: float = Field(
         30.0, gt=0, description="A reader of an event stream that takes nothing for this long is cut off."

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rag.passage import Passage
+
 
 class Stage(StrEnum):
     """A stage of an answer."""
@@ -23,23 +25,6 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     NO_CONTEXT = "no_context"
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A stretch of a document's text. Offsets count code points of the document's extracted text."""
-
-    id: str
-    document_id: str
-    version: int
-    ordinal: int
-    text: str
-    heading: str
-    page: int
-    """From 1; 0 for a document without pages."""
-    char_start: int
-    char_end: int
-    token_count: int
 
 
 @dataclass(frozen=True, slots=True)

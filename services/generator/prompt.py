@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from services.generator.events import Passage, Source
+from rag.passage import Passage
+from services.generator.events import Source
 from services.generator.retrieval import Hit
 
 VERSION = "answer_v1"

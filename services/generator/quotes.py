@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from rag.passage import Passage
 from services.generator import sentences, words
-from services.generator.events import Passage
 
 _Sentence = tuple[sentences.Span, Counter[str]]
 

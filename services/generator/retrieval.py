@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.generator.events import Notice, Passage, Stage
+from rag.passage import Passage
+from services.generator.events import Notice, Stage
 from services.generator.question import Question
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
 
+from rag.passage_proto import to_proto as passage_to_proto
 from rag.runtime.context import current
 from rag.runtime.errors import InvalidInput
 from rag.v1 import generator_pb2 as pb
@@ -89,20 +90,8 @@ def _sources(sequence: int, event: events.Sources) -> pb.GenerateResponse:
 
 
 def _source(source: events.Source) -> pb.Source:
-    passage = source.passage
-    message = passage_pb2.Passage(
-        id=passage.id,
-        document_id=passage.document_id,
-        version=passage.version,
-        ordinal=passage.ordinal,
-        text=passage.text,
-        heading=passage.heading,
-        page=passage.page,
-        char_start=passage.char_start,
-        char_end=passage.char_end,
-        token_count=passage.token_count,
-    )
-    return pb.Source(number=source.number, passage=message, title=source.title, score=source.score)
+    passage = passage_to_proto(source.passage)
+    return pb.Source(number=source.number, passage=passage, title=source.title, score=source.score)
 
 
 def _token(sequence: int, event: events.Token) -> pb.GenerateResponse:

@@ -102,7 +102,7 @@ class JobRun:
 
     async def _version(self) -> int:
         """Index the document, again and again while another service is away and the job's time lasts."""
-        retries = 0
+        retries = internal = 0
         trouble = "none"
         try:
             async with asyncio.timeout(self._rules.job_deadline_s):
@@ -110,7 +110,8 @@ class JobRun:
                     try:
                         return await self._attempt()
                     except (*_PASSING, Internal) as error:
-                        if isinstance(error, Internal) and retries >= _MOST_INTERNAL_RETRIES:
+                        internal += isinstance(error, Internal)
+                        if internal > _MOST_INTERNAL_RETRIES:
                             raise
                         trouble = error.message
                         retries += 1

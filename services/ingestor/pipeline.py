@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from rag.passage import Passage
 from rag.runtime.errors import Internal, InvalidInput
 from rag.runtime.tasks import together
 from rag.vectors import Vectors
 from services.ingestor.jobs import Progress, Upload
 from services.ingestor.metrics import PAGES, PASSAGES
 from services.ingestor.pages import DocumentReader, Opening, Page
-from services.ingestor.splitting import Origin, Passage, Sizes, Splitter, TokenCounter
+from services.ingestor.splitting import Origin, Sizes, Splitter, TokenCounter
 
 _PAGES_AHEAD = 4
 _BATCHES_AHEAD = 2

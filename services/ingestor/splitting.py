@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rag.passage import Passage
 from services.ingestor.pages import PAGE_BREAK, Page
 from services.ingestor.structure import Cut, Heading, Structure, structure_of
 
@@ -37,20 +38,6 @@ class TokenCounter(Protocol):
     def count(self, text: str) -> int:
         """How many tokens `text` has."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A stretch of a document: `text` is `document_text[char_start:char_end]`; `page` is 0 without pages."""
-
-    id: str
-    ordinal: int
-    text: str
-    heading: str
-    page: int
-    char_start: int
-    char_end: int
-    token_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +122,7 @@ class Splitter:
     def _passage(self, page: Page, start: int, end: int, tokens: int, heading: str) -> Passage:
         passage = Passage(
             id=self._origin.passage_id(self._version, self._ordinal),
+            document_id=self._origin.document_id,
             ordinal=self._ordinal,
             text=page.text[start:end],
             heading=heading,

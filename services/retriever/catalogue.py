@@ -8,8 +8,9 @@ from typing import Protocol
 
 from rag.ids import check_id
 from rag.paging import decode_token, encode_token, page_size
+from rag.passage import Passage
 from rag.runtime.errors import Conflict, InvalidInput, NotFound
-from services.retriever.passages import Passage, Scalar
+from services.retriever.passages import Scalar
 
 _INT64 = 2**63
 _TRIES = 3

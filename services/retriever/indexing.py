@@ -11,11 +11,12 @@ from typing import Protocol
 import numpy as np
 
 from rag.ids import check_id
+from rag.passage import Passage
 from rag.runtime.errors import InvalidInput
 from rag.runtime.logs import get_logger
 from rag.vectors import Vectors, unpack
 from services.retriever.catalogue import Document, Wake
-from services.retriever.passages import Model, Passage, Scalar, check_model
+from services.retriever.passages import Model, Scalar, check_model
 
 MAX_BATCH = 500
 MAX_TEXT_BYTES = 16 * 1024

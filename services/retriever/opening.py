@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from services.retriever.passages import Model
 
 _FORMAT = 1
 """Grows when the rows change their shape."""
+
+Prepare = Callable[[], Awaitable[None]]
 
 log = get_logger(__name__)
 
@@ -48,9 +51,20 @@ class OpenableIndex(Protocol):
 
 
 class Opening:
-    """Opens the index once everything needed for it is there."""
+    """Opens the index once everything needed for it is there.
 
-    def __init__(self, embedder: ModelSource, record: IndexRecord, index: OpenableIndex, analyzer: str) -> None:
+    Args:
+        embedder: Tells the model to open the index for.
+        record: Remembers which index it was.
+        index: What is opened.
+        analyzer: How words are made of texts.
+        prepare: Done before anybody can write; repeating it does no harm.
+    """
+
+    def __init__(
+        self, embedder: ModelSource, record: IndexRecord, index: OpenableIndex, analyzer: str, prepare: Prepare
+    ) -> None:
+        self._prepare = prepare
         self._embedder = embedder
         self._record = record
         self._index = index
@@ -71,6 +85,7 @@ class Opening:
                 pause = min(pause * 2, most_pause_s)
 
     async def _open(self) -> None:
+        await self._prepare()
         served = await self._embedder.model()
         index = await self._record.record(name_index(served, self._analyzer))
         if index.model != served:

@@ -10,22 +10,6 @@ Scalar = str | float | bool
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """A stretch of a document's text; the fields are those of the contract."""
-
-    id: str
-    document_id: str
-    version: int
-    ordinal: int
-    text: str
-    heading: str
-    page: int
-    char_start: int
-    char_end: int
-    token_count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Model:
     """An embedding model: vectors of two of them must not be compared."""
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from rag.passage import Passage
 from rag.runtime.errors import InvalidInput
 from services.retriever.filters import Filter, check_filter
-from services.retriever.passages import Passage
 
 MAX_QUERY = 8_192
 MAX_TOP_K = 100

@@ -10,12 +10,12 @@ from typing import Protocol
 
 import numpy as np
 
+from rag.passage import Passage
 from rag.runtime.errors import Overloaded, Unavailable
 from rag.vectors import Vectors
 from services.retriever.filters import Filter
 from services.retriever.fusion import fuse
 from services.retriever.metrics import HITS_DROPPED
-from services.retriever.passages import Passage
 from services.retriever.query import Event, Hit, Mode, Notice, Progress, Query, Stage, Summary, check_query
 
 _KEYWORD_ONLY = Notice(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import asdict
 from typing import Any
 
 import grpc
 
 from rag.metadata import to_proto, to_python
+from rag.passage_proto import from_proto as passage_from_proto
+from rag.passage_proto import to_proto as passage_to_proto
 from rag.runtime.context import current
 from rag.runtime.errors import InvalidInput
 from rag.v1 import passage_pb2
@@ -18,7 +19,7 @@ from rag.v1.retriever_pb2_grpc import RetrieverServiceServicer
 from services.retriever.catalogue import Catalogue, Document
 from services.retriever.filters import AnyOf, Condition, Equals, Filter, NotEquals, Test, Within
 from services.retriever.indexing import Commit, Header, Indexing, Part, Passages, Written
-from services.retriever.passages import Model, Passage, Scalar
+from services.retriever.passages import Model, Scalar
 from services.retriever.query import DEFAULT_TOP_K, Event, Hit, Mode, Progress, Query, Stage, Summary
 from services.retriever.search import Search
 
@@ -74,7 +75,7 @@ class RetrieverServicer(RetrieverServiceServicer):
         page = await self._catalogue.passages(
             current().tenant, request.document_id, request.page_size, request.page_token
         )
-        passages = [_passage(passage) for passage in page.passages]
+        passages = [passage_to_proto(passage) for passage in page.passages]
         return pb.ListPassagesResponse(passages=passages, next_page_token=page.next_page_token)
 
     async def DeleteDocument(self, request: pb.DeleteDocumentRequest, context: Context) -> pb.DeleteDocumentResponse:
@@ -132,7 +133,7 @@ def _hit(hit: Hit) -> pb.Hit:
         score=hit.score,
         dense_score=hit.dense_score,
         keyword_score=hit.keyword_score,
-        passage=_passage(hit.passage),
+        passage=passage_to_proto(hit.passage),
         title=hit.title,
     )
 
@@ -147,10 +148,6 @@ def _summary(summary: Summary) -> pb.RetrieveSummary:
         total_ms=summary.total_ms,
         notices=[passage_pb2.Notice(code=notice.code, message=notice.message) for notice in summary.notices],
     )
-
-
-def _passage(passage: Passage) -> passage_pb2.Passage:
-    return passage_pb2.Passage(**asdict(passage))
 
 
 def _document(document: Document) -> pb.Document:
@@ -177,7 +174,7 @@ async def _parts(requests: AsyncIterator[pb.IndexRequest]) -> AsyncIterator[Part
             case "header":
                 yield _header(request.header)
             case "passages":
-                passages = [_domain_passage(passage) for passage in request.passages.passages]
+                passages = [passage_from_proto(passage) for passage in request.passages.passages]
                 yield Passages(passages, request.passages.vectors)
             case "commit":
                 yield Commit(request.commit.passage_count, request.commit.page_count, request.commit.title)
@@ -194,19 +191,4 @@ def _header(header: pb.IndexHeader) -> Header:
         size_bytes=header.size_bytes,
         metadata=to_python(header.metadata),
         model=Model(header.model, header.revision, header.dimension),
-    )
-
-
-def _domain_passage(passage: passage_pb2.Passage) -> Passage:
-    return Passage(
-        id=passage.id,
-        document_id=passage.document_id,
-        version=passage.version,
-        ordinal=passage.ordinal,
-        text=passage.text,
-        heading=passage.heading,
-        page=passage.page,
-        char_start=passage.char_start,
-        char_end=passage.char_end,
-        token_count=passage.token_count,
     )

@@ -41,7 +41,12 @@ async def wire(settings: RetrieverSettings) -> AsyncIterator[Room]:
         index = await _open_index(settings, stack)
         embedder = GrpcEmbedder(peer, index.model)
         worker = EraseWorker(erasures, index)
-        opening = Opening(embedder, RedisIndexRecord(redis), index, settings.analyzer)
+
+        async def sweep() -> None:
+            if not settings.milvus_uri:  # nobody else writes here: what is open was left by a process that died
+                await erasures.give_up_all()
+
+        opening = Opening(embedder, RedisIndexRecord(redis), index, settings.analyzer, sweep)
         servicer = RetrieverServicer(
             Search(index, catalogue, embedder), Indexing(versions, index, worker), Catalogue(catalogue, index, worker)
         )
@@ -51,8 +56,6 @@ async def wire(settings: RetrieverSettings) -> AsyncIterator[Room]:
 
         async def background() -> None:
             await opening.run()
-            if not settings.milvus_uri:  # nobody else writes here: what is open was left by a process that died
-                await erasures.give_up_all()
             await worker.run()
 
         mount = Mount("rag.v1.RetrieverService", partial(add_RetrieverServiceServicer_to_server, servicer))

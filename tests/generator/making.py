@@ -9,12 +9,13 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from rag.passage import Passage
 from rag.runtime.calls import TENANT
 from rag.runtime.server import Mount, Room, serving
 from rag.runtime.settings import ServiceSettings
 from rag.v1 import generator_pb2, generator_pb2_grpc, passage_pb2, retriever_pb2, retriever_pb2_grpc
 from services.generator import prompt
-from services.generator.events import Passage, Source
+from services.generator.events import Source
 from services.generator.prompt import Prompt
 from services.generator.settings import GeneratorSettings
 from services.generator.wiring import wire
@@ -24,7 +25,18 @@ GRASS = "Grass is green in spring. It grows fast."
 
 
 def passage(text: str, number: int = 1, start: int = 0, heading: str = "", page: int = 1) -> Passage:
-    return Passage(f"p{number}", "doc", 1, number - 1, text, heading, page, start, start + len(text), len(text) // 4)
+    return Passage(
+        id=f"p{number}",
+        document_id="doc",
+        version=1,
+        ordinal=number - 1,
+        text=text,
+        heading=heading,
+        page=page,
+        char_start=start,
+        char_end=start + len(text),
+        token_count=len(text) // 4,
+    )
 
 
 def sources(*texts: str, start: int = 0) -> tuple[Source, ...]:

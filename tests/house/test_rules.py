@@ -14,7 +14,7 @@ SERVICES = ("embedder", "retriever", "generator", "ingestor", "gateway")
 ROOMS = {"__init__", "__main__", "settings", "wiring", "service"}
 TECHNOLOGY = {
     "backoff", "fastapi", "fsspec", "google", "grpc", "grpc_health", "grpc_status", "httpx", "milvus_lite", "onnx", "onnxruntime",
-    "openai", "pymilvus", "pypdf", "rag.metadata", "rag.runtime.peers", "rag.runtime.redis", "rag.v1", "redis", "starlette",
+    "openai", "pymilvus", "pypdf", "rag.metadata", "rag.passage_proto", "rag.runtime.peers", "rag.runtime.redis", "rag.v1", "redis", "starlette",
     "tokenizers", "trafilatura", "uvicorn",
 }  # fmt: skip
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 250, 45

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rag.passage import Passage
 from services.ingestor.pages import PAGE_BREAK, Page
 from services.ingestor.readers.parts import PART_CHARS, parts
-from services.ingestor.splitting import MAX_PASSAGE_CHARS, MAX_PASSAGE_TOKENS, Origin, Passage, Sizes, Splitter
+from services.ingestor.splitting import MAX_PASSAGE_CHARS, MAX_PASSAGE_TOKENS, Origin, Sizes, Splitter
 
 SIZES = Sizes()
 ORIGIN = Origin("tenant", "document", "hash")

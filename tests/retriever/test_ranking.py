@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rag.passage import Passage
 from rag.runtime.errors import Overloaded, Unavailable
-from services.retriever.passages import Passage
 from services.retriever.query import Hit, Mode, Query, Summary
 from services.retriever.search import Found, Live, Search
 
@@ -15,7 +15,19 @@ OTHER = np.array([0.6, 0.8], dtype=np.float32)
 
 
 def found(document_id: str, version: int, score: float, ordinal: int = 0) -> Found:
-    return Found(Passage(f"p{ordinal}", document_id, version, ordinal, "text", "", 0, 0, 4, 1), score, OTHER)
+    passage = Passage(
+        id=f"p{ordinal}",
+        document_id=document_id,
+        version=version,
+        ordinal=ordinal,
+        text="text",
+        heading="",
+        page=0,
+        char_start=0,
+        char_end=4,
+        token_count=1,
+    )
+    return Found(passage, score, OTHER)
 
 
 class ListedIndex:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -284,3 +286,34 @@ async def refuser() -> AsyncIterator[int]:
     mount = Mount(INGESTOR, partial(ingestor_pb2_grpc.add_IngestorServiceServicer_to_server, Refuser()))
     async with serving(ServiceSettings(lame_duck_ms=0), Room("refuser", [mount], room(Echo()).is_ready)) as port:
         yield port
+
+
+BROKEN = """
+import asyncio
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from rag.runtime.server import Room, run
+from rag.runtime.settings import ServiceSettings
+
+class BrokenSettings(ServiceSettings):
+    lame_duck_ms: int = 0
+
+async def ready():
+    return True
+
+async def breaks():
+    raise ValueError("no more")
+
+@asynccontextmanager
+async def wire(settings):
+    yield Room("broken", [], ready, [breaks])
+
+run(BrokenSettings, wire)
+"""
+
+
+def test_a_service_whose_background_work_fails_stops_and_says_so() -> None:
+    done = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "Background work failed: ValueError('no more')" in done.stderr

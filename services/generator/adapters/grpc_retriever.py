@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from rag.passage_proto import from_proto
 from rag.runtime.errors import Unavailable
 from rag.runtime.peers import Peer
 from rag.v1 import passage_pb2, retriever_pb2, retriever_pb2_grpc
-from services.generator.events import Notice, Passage, Stage
+from services.generator.events import Notice, Stage
 from services.generator.question import Mode, Question
 from services.generator.retrieval import Hit
 
@@ -37,7 +38,7 @@ class GrpcRetriever:
             async for event in events:
                 kind = event.WhichOneof("event")
                 if kind == "hit":
-                    yield Hit(_passage(event.hit.passage), event.hit.title, event.hit.score)
+                    yield Hit(from_proto(event.hit.passage), event.hit.title, event.hit.score)
                 elif kind == "progress" and event.progress.stage in _STAGES:
                     yield _STAGES[event.progress.stage]
                 elif kind == "summary":
@@ -54,19 +55,4 @@ def _request(question: Question) -> retriever_pb2.RetrieveRequest:
         mode=_MODES[question.mode],
         min_score=question.min_score,
         filter=passage_pb2.Filter.FromString(question.filter) if question.filter else None,
-    )
-
-
-def _passage(passage: passage_pb2.Passage) -> Passage:
-    return Passage(
-        id=passage.id,
-        document_id=passage.document_id,
-        version=passage.version,
-        ordinal=passage.ordinal,
-        text=passage.text,
-        heading=passage.heading,
-        page=passage.page,
-        char_start=passage.char_start,
-        char_end=passage.char_end,
-        token_count=passage.token_count,
     )

@@ -6,14 +6,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from rag.metadata import to_proto
+from rag.passage_proto import to_proto as passage_to_proto
 from rag.runtime.errors import DeadlineExceeded
 from rag.runtime.peers import Peer
-from rag.v1 import passage_pb2
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 from rag.vectors import pack
 from services.ingestor.pipeline import Batch, Commit, Target, Written
-from services.ingestor.splitting import Passage
 
 
 class GrpcIndex:
@@ -59,21 +58,8 @@ def _header(target: Target) -> pb.IndexHeader:
 
 
 def _passages(batch: Batch) -> pb.IndexRequest:
-    passages = [_passage(passage) for passage in batch.passages]
+    passages = [passage_to_proto(passage) for passage in batch.passages]
     return pb.IndexRequest(passages=pb.IndexPassages(passages=passages, vectors=pack(batch.vectors)))
-
-
-def _passage(passage: Passage) -> passage_pb2.Passage:
-    return passage_pb2.Passage(
-        id=passage.id,
-        ordinal=passage.ordinal,
-        text=passage.text,
-        heading=passage.heading,
-        page=passage.page,
-        char_start=passage.char_start,
-        char_end=passage.char_end,
-        token_count=passage.token_count,
-    )
 
 
 def _commit(commit: Commit) -> pb.IndexRequest:

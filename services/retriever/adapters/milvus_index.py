@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pymilvus import AsyncMilvusClient, MilvusException
 
+from rag.passage import Passage
 from rag.runtime.errors import Unavailable
 from rag.vectors import Vectors
 from services.retriever.adapters.milvus_connection import SPARSE_RACE, Address, MilvusConnection
@@ -18,7 +19,7 @@ from services.retriever.adapters.milvus_schema import METRICS, ensure_collection
 from services.retriever.indexing import Batch
 from services.retriever.metrics import ROWS_WRITTEN, SEARCH_SECONDS
 from services.retriever.opening import Index
-from services.retriever.passages import Model, Passage, Scalar
+from services.retriever.passages import Model, Scalar
 from services.retriever.search import Found, Scope
 
 T = TypeVar("T")

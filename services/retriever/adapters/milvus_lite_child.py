@@ -90,7 +90,7 @@ class MilvusLiteChild:
             ENGINE_RESTARTS.inc()
         self._starts += 1
         library = _library()
-        with (self._folder / "engine.log").open("wb") as output:
+        with self._fresh_log().open("wb") as output:
             self._process = await asyncio.create_subprocess_exec(
                 library / "milvus",
                 self._folder / "ragmesh.db",
@@ -119,6 +119,12 @@ class MilvusLiteChild:
         code = await process.wait()
         message = "The index does not start; engine.log in its folder says why."
         raise Unavailable(message, "INDEX_UNAVAILABLE", exit_code=str(code))
+
+    def _fresh_log(self) -> Path:
+        log_file = self._folder / "engine.log"
+        if log_file.exists():  # the last words of an engine that died are worth keeping
+            log_file.replace(self._folder / "engine.previous.log")
+        return log_file
 
     def _socket(self) -> Path:
         return self._sockets / f"{self._starts}.sock"

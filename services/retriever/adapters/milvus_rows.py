@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rag.passage import Passage
 from rag.vectors import Vectors
-from services.retriever.passages import Passage
 from services.retriever.search import Found
 
 FIELDS = [
