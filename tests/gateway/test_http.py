@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
@@ -161,3 +162,14 @@ async def test_the_documentation_describes_operations_and_errors(gateway):
         "application/json",
         "application/octet-stream",
     }
+
+
+async def test_the_documentation_needs_no_other_host(gateway):
+    page = await gateway.http.get("/docs")
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+
+    assert page.status_code == 200
+    assert len(assets) >= 2
+    for asset in assets:
+        assert asset.startswith("/")
+        assert (await gateway.http.get(asset)).status_code == 200

@@ -18,6 +18,7 @@ from rag.runtime.settings import child_environment
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 from services.retriever.adapters.milvus_lite_child import MilvusLiteChild
+from tests.ports import free_ports
 from tests.retriever.room import (
     LetterEmbedder,
     Retriever,
@@ -167,7 +168,7 @@ async def started(folder: Path, redis_url: str, embedder_port: int, stack: Async
             RAG_DATA_DIR=str(folder),
             REDIS_URL=redis_url,
             EMBEDDER_ADDRESS=f"127.0.0.1:{embedder_port}",
-            RETRIEVER_PORT=(port := str(free_port())),
+            RETRIEVER_PORT=(port := str(free_ports(1)[0])),
             RETRIEVER_METRICS_PORT="0",
             RETRIEVER_LAME_DUCK_MS="0",
         )
@@ -186,14 +187,6 @@ async def started(folder: Path, redis_url: str, embedder_port: int, stack: Async
 
     await until(serves)
     return process, psutil.Process(process.pid).children()[0], stub
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

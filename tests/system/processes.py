@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from rag.runtime.probe import check
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("embedder", "retriever", "generator", "ingestor", "gateway")
@@ -47,16 +47,6 @@ class Tree:
 
     def pid_of(self, service: str) -> int:
         return next(p.pid for p in self.members() if f"services.{service}" in p.cmdline())
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.system.processes import ROOT, SERVICES, free_ports
+from tests.ports import free_ports
+from tests.system.processes import ROOT, SERVICES
 
 
 def test_the_demo_answers_from_a_file_of_the_users_own(folder: Path, models: Path) -> None:
