@@ -44,8 +44,9 @@ _OPTIONS = (
 class Peer:
     """One service that this process calls. Build it in the event loop that uses it."""
 
-    def __init__(self, channel: grpc.aio.Channel, full_name: str, max_calls: int) -> None:
+    def __init__(self, channel: grpc.aio.Channel, full_name: str, max_calls: int, *, health_name: str) -> None:
         self.channel = channel
+        self._health_name = health_name
         self.full_name = full_name
         self.name = full_name.rsplit(".", 1)[-1].removesuffix("Service").lower()
         self._slots = asyncio.Semaphore(max_calls)
@@ -93,10 +94,12 @@ class Peer:
             return response
 
     async def is_serving(self) -> bool:
-        """Tell whether the service says SERVING."""
+        """Tell whether the service says SERVING; several at one address are asked as a whole."""
         stub = health_pb2_grpc.HealthStub(self.channel)
         try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service=self.full_name), timeout=_HEALTH_TIMEOUT_S)
+            answer = await stub.Check(
+                health_pb2.HealthCheckRequest(service=self._health_name), timeout=_HEALTH_TIMEOUT_S
+            )
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
@@ -142,13 +145,13 @@ async def open_peer(address: str, full_name: str, *others: str, max_calls: int =
     Args:
         address: `host:port`, or any gRPC target such as `dns:///host:port` or `unix:///path`.
         full_name: Such as `rag.v1.EmbedderService`; its module must be imported.
-        others: More services at the same address.
+        others: More services at the same address. Calls then do not wait for the health of any one of them.
         max_calls: Calls at once; a few times as many wait, one more is refused with Overloaded.
     """
     target = address if ":/" in address else f"dns:///{address}"
     options = (*_OPTIONS, ("grpc.service_config", json.dumps(service_config(full_name, *others))))
     async with grpc.aio.insecure_channel(target, options=options) as channel:
-        yield Peer(channel, full_name, max_calls)
+        yield Peer(channel, full_name, max_calls, health_name="" if others else full_name)
 
 
 def service_config(full_name: str, *others: str) -> dict[str, Any]:
@@ -168,7 +171,7 @@ def service_config(full_name: str, *others: str) -> dict[str, Any]:
     }
     return {
         "loadBalancingConfig": [{"round_robin": {}}],
-        "healthCheckConfig": {"serviceName": full_name},
+        **({} if others else {"healthCheckConfig": {"serviceName": full_name}}),
         "methodConfig": [{"name": reads, "retryPolicy": retry}],
         "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
     }
