@@ -64,6 +64,7 @@ def _bar(job: ingestor_pb2.Job) -> dict[str, Any]:
     note = f"{_STATES.get(job.state, '')}  {pages}{done.passages_indexed} passages"
     if job.state == ingestor_pb2.JOB_STATE_READY:
         note += f"  ({done.vectors_cached} vectors from cache)"
+        note += f"  {done.pages_skipped} pages could not be read" if done.pages_skipped else ""
         return {"note": note, "total": 1, "completed": 1}
     return {"note": note, "total": done.passages or None, "completed": done.passages_indexed}
 

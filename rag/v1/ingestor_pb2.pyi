@@ -284,6 +284,7 @@ class JobProgress(_message.Message):
     PASSAGES_INDEXED_FIELD_NUMBER: _builtins.int
     VECTORS_CACHED_FIELD_NUMBER: _builtins.int
     VECTORS_COMPUTED_FIELD_NUMBER: _builtins.int
+    PAGES_SKIPPED_FIELD_NUMBER: _builtins.int
     pages_done: _builtins.int
     """Pages read."""
     pages_total: _builtins.int
@@ -296,6 +297,8 @@ class JobProgress(_message.Message):
     """Vectors that came from a cache."""
     vectors_computed: _builtins.int
     """Vectors that were computed."""
+    pages_skipped: _builtins.int
+    """Pages that could not be read: the document is searchable without their text."""
     def __init__(
         self,
         *,
@@ -305,10 +308,11 @@ class JobProgress(_message.Message):
         passages_indexed: _builtins.int = ...,
         vectors_cached: _builtins.int = ...,
         vectors_computed: _builtins.int = ...,
+        pages_skipped: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pages_done", b"pages_done", "pages_total", b"pages_total", "passages", b"passages", "passages_indexed", b"passages_indexed", "vectors_cached", b"vectors_cached", "vectors_computed", b"vectors_computed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pages_done", b"pages_done", "pages_skipped", b"pages_skipped", "pages_total", b"pages_total", "passages", b"passages", "passages_indexed", b"passages_indexed", "vectors_cached", b"vectors_cached", "vectors_computed", b"vectors_computed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ def encode_item(item: Opening | Page) -> bytes:
     """The frame of an item."""
     if isinstance(item, Opening):
         return encode("opening", pages_total=item.pages_total, title=item.title)
-    return encode("page", number=item.number, text=item.text, continues=item.continues)
+    return encode("page", number=item.number, text=item.text, continues=item.continues, skipped=item.skipped)
 
 
 def checked(size: int) -> int:
@@ -48,5 +48,5 @@ def item_of(frame: Frame) -> Opening | Page | None:
     if frame["kind"] == "opening":
         return Opening(int(frame["pages_total"]), str(frame["title"]))
     if frame["kind"] == "page":
-        return Page(int(frame["number"]), str(frame["text"]), bool(frame["continues"]))
+        return Page(int(frame["number"]), str(frame["text"]), bool(frame["continues"]), bool(frame["skipped"]))
     return None

@@ -34,6 +34,7 @@ class Progress:
     passages_indexed: int = 0
     vectors_cached: int = 0
     vectors_computed: int = 0
+    pages_skipped: int = 0
 
     def at_least(self, other: Progress) -> Progress:
         """The greater of both, count by count: a job that is done again must not appear to go back."""
@@ -44,6 +45,7 @@ class Progress:
             passages_indexed=max(self.passages_indexed, other.passages_indexed),
             vectors_cached=max(self.vectors_cached, other.vectors_cached),
             vectors_computed=max(self.vectors_computed, other.vectors_computed),
+            pages_skipped=max(self.pages_skipped, other.pages_skipped),
         )
 
 

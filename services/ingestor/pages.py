@@ -25,12 +25,14 @@ class Page:
     """A page, or a part of one.
 
     `number` counts from 1; 0 for a document without pages. `continues` says that the text carries on the item before
-    it, with nothing in between: so a page of any length travels in parts of bounded size.
+    it, with nothing in between: so a page of any length travels in parts of bounded size. `skipped` says that the page
+    could not be read, and is empty for that.
     """
 
     number: int
     text: str
     continues: bool = False
+    skipped: bool = False
 
 
 class DocumentReader(Protocol):

@@ -140,7 +140,8 @@ class Pipeline:
                 await self._pages.put(item)
                 if item.number and not item.continues:
                     PAGES.inc()
-                    self._count(pages_done=item.number)
+                    skipped = self._progress.pages_skipped + item.skipped
+                    self._count(pages_done=item.number, pages_skipped=skipped)
         await self._pages.put(None)
 
     async def _split(self) -> None:

@@ -123,6 +123,7 @@ def _progress(job: Job) -> pb.JobProgress:
         passages_indexed=progress.passages_indexed,
         vectors_cached=progress.vectors_cached,
         vectors_computed=progress.vectors_computed,
+        pages_skipped=progress.pages_skipped,
     )
 
 

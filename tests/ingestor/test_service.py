@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 
 import grpc
+import pypdf
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from rag.runtime.errors import InvalidInput, Overloaded, Unavailable
 from rag.v1 import ingestor_pb2 as pb
-from tests.ingestor.pdfs import image_only_pdf, pdf, pdf_of_pages
+from tests.ingestor.pdfs import image_only_pdf, pdf, pdf_of_pages, pdf_with_content
 from tests.waiting import until
 
 TEXT = "# Pumps\n\nThe pump in hall one is checked every week.\n\n## Valves\n\nThe valve is checked every month.\n"
@@ -286,3 +288,15 @@ async def test_without_redis_uploads_are_refused_and_nothing_is_kept(mesh, tmp_p
         code, reason, _ = await refusal(client.submit(TEXT.encode(), "a.md"))
         assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "QUEUE_UNAVAILABLE")
         assert mesh.files == []
+
+
+async def test_a_page_that_cannot_be_read_is_counted_and_the_others_are_searchable(mesh, client):
+    writer = pypdf.PdfWriter()
+    for part in (pdf(pages=2), pdf_with_content(b" " * 25_000_000), pdf(pages=1)):
+        writer.append(io.BytesIO(part))
+    out = io.BytesIO()
+    writer.write(out)
+    done = await client.index(out.getvalue(), "three-good-pages.pdf")
+    assert done.state == pb.JOB_STATE_READY
+    assert (done.progress.pages_done, done.progress.pages_total, done.progress.pages_skipped) == (4, 4, 1)
+    assert {passage.page for passage in mesh.retriever.versions[-1].passages} == {1, 2, 4}

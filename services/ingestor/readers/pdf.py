@@ -55,7 +55,6 @@ def _pages(reader: pypdf.PdfReader, total: int) -> Iterator[Page]:
     has_text = False
     failures: list[Exception] = []
     for index in range(total):
-        text = ""
         try:
             text = clean(reader.pages[index].extract_text(extraction_mode="plain")[:_MAX_PAGE_CHARS])
         except MemoryError:
@@ -63,8 +62,10 @@ def _pages(reader: pypdf.PdfReader, total: int) -> Iterator[Page]:
         except Exception as error:  # noqa: BLE001 - a broken page raises anything; the other pages may be sound
             log.warning("page %d skipped: %r", index + 1, error)
             failures.append(error)
-        has_text = has_text or bool(text.strip())
-        yield from parts(index + 1, [text])
+            yield Page(index + 1, "", skipped=True)
+        else:
+            has_text = has_text or bool(text.strip())
+            yield from parts(index + 1, [text])
         if index % _CLEAR_EVERY_PAGES == 0:
             reader.resolved_objects.clear()
     if not has_text:
