@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -18,6 +19,7 @@ from rag.runtime.errors import RagError
 from rag.v1 import generator_pb2 as pb
 from rag.v1 import ingestor_pb2
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STATES = {
     ingestor_pb2.JOB_STATE_QUEUED: "queued",
     ingestor_pb2.JOB_STATE_RUNNING: "reading",
@@ -25,6 +27,11 @@ _STATES = {
     ingestor_pb2.JOB_STATE_FAILED: "failed",
 }
 _STAGES = {pb.STAGE_EMBEDDING: "embedding", pb.STAGE_RETRIEVAL: "retrieval", pb.STAGE_GENERATION: "generation"}
+
+
+def plain(text: str) -> str:
+    """Return text of a document or a model without what a terminal would obey: escape sequences begin with a control."""
+    return _CONTROLS.sub("\ufffd", text)
 
 
 async def show_ingestion(console: Console, rag: RagClient, files: Sequence[Path]) -> int:
@@ -36,7 +43,7 @@ async def show_ingestion(console: Console, rag: RagClient, files: Sequence[Path]
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        bars = [progress.add_task(path.name, total=None, note="uploading") for path in files]
+        bars = [progress.add_task(plain(path.name), total=None, note="uploading") for path in files]
         ready = await asyncio.gather(
             *(_ingest_one(rag, path, progress, bar) for path, bar in zip(files, bars, strict=True))
         )
@@ -72,7 +79,7 @@ def _bar(job: ingestor_pb2.Job) -> dict[str, Any]:
 async def show_answer(console: Console, rag: RagClient, question: str) -> int:
     """Ask a question and show its answer as it streams; return 0 when it is complete."""
     # Text of documents and models is never read as markup.
-    console.print(Text(f"\n? {question}\n", style="bold"))
+    console.print(Text(f"\n? {plain(question)}\n", style="bold"))
     answer = _Answer()
     async with aclosing(rag.ask(question)) as events:
         async for event in events:
@@ -98,9 +105,12 @@ class _Answer:
         table = Table("", "document", "page", "quoted sentence", title="citations", title_justify="left", expand=True)
         for citation in self.citations.values():
             source = self.sources[citation.number]
-            quote = " ".join(citation.quote.split())
+            quote = plain(" ".join(citation.quote.split()))
             table.add_row(
-                f"[{citation.number}]".replace("[", r"\["), Text(source.title), str(citation.page or "-"), Text(quote)
+                f"[{citation.number}]".replace("[", r"\["),
+                Text(plain(source.title)),
+                str(citation.page or "-"),
+                Text(quote),
             )
         return table
 
@@ -114,11 +124,11 @@ def _show_event(console: Console, event: pb.GenerateResponse, answer: _Answer) -
             answer.sources = {source.number: source for source in event.sources.sources}
             console.print(Text(f"  {len(answer.sources)} passages found\n", style="dim"))
         case "token":
-            console.print(Text(event.token.text), end="")
+            console.out(plain(event.token.text), end="", highlight=False)  # the terminal wraps; it knows the column
         case "citation":
             answer.citations.setdefault((event.citation.number, event.citation.quote), event.citation)
         case "notice":
-            console.print(Text(f"\n  note: {event.notice.message}\n", style="yellow"))
+            console.print(Text(f"\n  note: {plain(event.notice.message)}\n", style="yellow"))
         case "usage":
             answer.usage = event.usage
         case "done":
