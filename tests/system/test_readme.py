@@ -38,7 +38,7 @@ def test_the_python_example_prints_a_cited_answer(tree: Tree) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=90, check=True
     )
-    assert re.search(r"<page \d+: .+>", done.stdout)
+    assert re.search(r"<page \d+: [^>]+>", done.stdout)  # a sentence of a PDF may hold line breaks
 
 
 def test_every_word_of_make_that_it_names_exists() -> None:
