@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import textwrap
 from pathlib import Path
@@ -12,7 +11,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from rag.runtime.settings import SharedSettings, variables
-from services.tree import SERVICES, TreeSettings
+from services.tree import SERVICES, TreeSettings, settings_of
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / ".env.example"
@@ -37,9 +36,7 @@ def render() -> str:
         "# All settings with their defaults. Copy to .env and change what you need.\n",
         section("all", TreeSettings, seen),
     ]
-    for name in SERVICES:
-        module = importlib.import_module(f"services.{name}.settings")
-        parts.append(section(name, getattr(module, f"{name.capitalize()}Settings"), seen))
+    parts.extend(section(name, settings_of(name), seen) for name in SERVICES)
     return "\n".join(parts)
 
 

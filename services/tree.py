@@ -90,7 +90,7 @@ async def _start_redis(folder: Path, children: Children) -> str:
 
 
 async def _start_services(redis_url: str, children: Children) -> Mapping[str, ServiceSettings]:
-    rooms = {name: _settings_of(name) for name in SERVICES}
+    rooms = {name: load(settings_of(name)) for name in SERVICES}
     # Whoever moves a service to another port has told everybody.
     addresses = {f"{name.upper()}_ADDRESS": _address(room) for name, room in rooms.items() if name != "gateway"}
     environment = child_environment(REDIS_URL=redis_url, **addresses)
@@ -112,10 +112,11 @@ async def _until_serving(address: str) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-def _settings_of(name: str) -> ServiceSettings:
+def settings_of(name: str) -> type[ServiceSettings]:
+    """Return the settings class of a service."""
     module = importlib.import_module(f"services.{name}.settings")
     kind: type[ServiceSettings] = getattr(module, f"{name.capitalize()}Settings")
-    return load(kind)
+    return kind
 
 
 def _address(room: ServiceSettings) -> str:

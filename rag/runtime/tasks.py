@@ -10,7 +10,11 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from rag.runtime.logs import get_logger
+
 T = TypeVar("T")
+
+log = get_logger(__name__)
 
 _AGAIN_S = 0.5
 
@@ -32,6 +36,18 @@ async def cancel_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
             task.exception()  # looked at, so that it is not reported as forgotten
     if interrupted:
         raise interrupted
+
+
+async def unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """Finish `work` even when the caller leaves: there is no good place to stop inside it. Then the cancel goes on."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled() and task.exception():
+            log.warning("failed_after_its_caller_left", error=repr(task.exception()))
+        raise
 
 
 async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from rag.ids import check_id, new_id
 from rag.runtime.errors import InvalidInput, TooLarge
 from rag.runtime.logs import get_logger
+from rag.runtime.tasks import unbroken
 from services.ingestor.blobs import BlobDraft, BlobStore
 from services.ingestor.jobs import Job, JobStore, MetadataValue, Upload
 from services.ingestor.sniffing import HEAD_BYTES, media_type_of
@@ -108,7 +107,8 @@ class Submissions:
         async with self._blobs.draft(f"{tenant}/{job_id}") as draft:
             received = await self._receive(draft, header.name, chunks)
             upload = _upload(tenant, job_id, header, received)
-            return await _unbroken(self._accept(draft, upload))
+            # Between blob and queue entry there is no good place to stop.
+            return await unbroken(self._accept(draft, upload))
 
     async def _receive(self, draft: BlobDraft, name: str, chunks: AsyncIterator[bytes]) -> _Received:
         received = _Received(name, self._max_bytes)
@@ -157,15 +157,3 @@ def _upload(tenant: str, job_id: str, header: Header, received: _Received) -> Up
         size_bytes=received.size,
         metadata=dict(header.metadata),
     )
-
-
-async def _unbroken(work: Coroutine[Any, Any, Job]) -> Job:
-    """Finish `work` even when the caller leaves: between blob and queue entry there is no good place to stop."""
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled() and task.exception():
-            log.warning("upload_failed_after_its_client_left", error=repr(task.exception()))
-        raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 
 from rag.passage import Passage
 from rag.runtime.errors import Overloaded, Unavailable
+from rag.runtime.tasks import together
 from rag.vectors import Vectors
 from services.retriever.filters import Filter
 from services.retriever.fusion import fuse
@@ -158,14 +158,11 @@ class Search:
             return [], await self._index.matching(query.text, scope, limit, with_vectors=False)
         if query.mode is Mode.DENSE:
             return await self._index.nearest(vector, scope, limit), []
-        dense = asyncio.create_task(self._index.nearest(vector, scope, limit))
-        keyword = asyncio.create_task(self._index.matching(query.text, scope, limit, with_vectors=True))
-        try:
-            found = await asyncio.gather(dense, keyword)
-        finally:  # when one fails or the caller leaves, the other must not go on
-            dense.cancel()
-            keyword.cancel()
-        return found[0], found[1]
+        dense, keyword = await together(
+            self._index.nearest(vector, scope, limit),
+            self._index.matching(query.text, scope, limit, with_vectors=True),
+        )
+        return dense, keyword
 
     def _since(self, moment: float) -> float:
         return (self._clock() - moment) * 1000

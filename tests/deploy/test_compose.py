@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from rag.runtime.settings import ServiceSettings, variables
-from services.tree import SERVICES
+from rag.runtime.settings import variables
+from services.tree import SERVICES, settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-
-
-def settings_of(name: str) -> type[ServiceSettings]:
-    return getattr(importlib.import_module(f"services.{name}.settings"), f"{name.capitalize()}Settings")
 
 
 def environment(name: str) -> dict[str, str]:

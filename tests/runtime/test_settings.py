@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import importlib
-
 import pytest
 
 from rag.runtime.settings import SettingsError, SharedSettings, load, variables
-from services.tree import SERVICES, TreeSettings
+from services.tree import SERVICES, TreeSettings, settings_of
 
 KINDS = [
     TreeSettings,
-    *(
-        getattr(importlib.import_module(f"services.{name}.settings"), f"{name.capitalize()}Settings")
-        for name in SERVICES
-    ),
+    *(settings_of(name) for name in SERVICES),
 ]
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rag.runtime.tasks import beside, cancel_all, together
+from rag.runtime.tasks import beside, cancel_all, together, unbroken
 
 
 class Deaf:
@@ -83,3 +83,20 @@ async def test_a_side_that_fails_ends_the_work() -> None:
     with pytest.raises(ValueError, match="no"):
         await beside(deaf.run(), fails())
     assert deaf.left == 0
+
+
+async def test_what_was_begun_is_finished_when_its_caller_leaves() -> None:
+    entered, go_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        entered.set()
+        await go_on.wait()
+        done.set()
+
+    caller = asyncio.create_task(unbroken(work()))
+    await entered.wait()
+    caller.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert done.is_set()

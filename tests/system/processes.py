@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 
 from rag.runtime.probe import check
+from services.tree import SERVICES
 from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES = ("embedder", "retriever", "generator", "ingestor", "gateway")
 START_LIMIT_S = 180.0
 STOP_LIMIT_S = 20.0
 

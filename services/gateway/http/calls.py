@@ -12,6 +12,7 @@ import orjson
 from fastapi import Request, Response
 
 from rag.runtime import context
+from rag.runtime.tasks import cancel_all
 from services.gateway.http.problems import ClientGone
 
 T = TypeVar("T")
@@ -41,9 +42,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T], body_r
             raise ClientGone
         return working.result()
     finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
+        await cancel_all([working, watching])
 
 
 async def _gone(request: Request, body_read: asyncio.Event | None) -> None:

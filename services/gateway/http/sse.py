@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from rag.runtime.errors import Internal, RagError, Unavailable
 from rag.runtime.logs import get_logger
 from rag.runtime.status import code_of
+from rag.runtime.tasks import cancel_all
 from services.gateway.http.problems import is_retryable
 from services.gateway.metrics import STREAMS
 
@@ -202,5 +203,4 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Tas
     try:
         yield task
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_all([task])

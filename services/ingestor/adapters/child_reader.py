@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rag.runtime.errors import InvalidInput
 from rag.runtime.logs import get_logger
+from rag.runtime.tasks import cancel_all
 from services.ingestor import frames
 from services.ingestor.metrics import PARSER_DEATHS
 from services.ingestor.pages import Opening, Page
@@ -57,8 +58,7 @@ class ChildReader:
             if child.returncode is None:
                 child.kill()
             await child.wait()
-            stderr.cancel()
-            await asyncio.gather(stderr, return_exceptions=True)
+            await cancel_all([stderr])
 
     async def _start(self, path: Path, media_type: str) -> asyncio.subprocess.Process:
         limits = self._limits

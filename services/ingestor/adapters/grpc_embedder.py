@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -11,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from rag.runtime import context
-from rag.runtime.errors import DeadlineExceeded, Internal
+from rag.runtime.errors import Internal
 from rag.runtime.peers import Peer
 from rag.v1 import embedder_pb2 as pb
 from rag.v1.embedder_pb2_grpc import EmbedderServiceStub
@@ -33,10 +32,7 @@ class GrpcEmbedder:
         call = context.current()
         latest = self._clock() + self._timeout_s
         with context.bound(replace(call, deadline=min(call.deadline or latest, latest))):
-            try:
-                responses = await self._responses(texts)
-            except TimeoutError as error:
-                raise DeadlineExceeded("The embedder did not take the call in time.", "EMBEDDER_BUSY") from error
+            responses = await self._responses(texts)
         vectors = _joined(responses, len(texts))
         return Embedded(
             vectors=vectors,
@@ -47,9 +43,8 @@ class GrpcEmbedder:
         )
 
     async def _responses(self, texts: Sequence[str]) -> list[pb.EmbedResponse]:
-        async with asyncio.timeout(self._timeout_s):
-            async with aclosing(self._peer.stream(self._stub.Embed, pb.EmbedRequest(texts=texts))) as stream:
-                return [response async for response in stream]
+        async with aclosing(self._peer.stream(self._stub.Embed, pb.EmbedRequest(texts=texts))) as stream:
+            return [response async for response in stream]
 
 
 def _joined(responses: list[pb.EmbedResponse], count: int) -> Vectors:

@@ -7,7 +7,6 @@ from contextlib import aclosing
 
 from rag.metadata import to_proto
 from rag.passage_proto import to_proto as passage_to_proto
-from rag.runtime.errors import DeadlineExceeded
 from rag.runtime.peers import Peer
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
@@ -24,15 +23,12 @@ class GrpcIndex:
 
     async def write(self, target: Target, parts: AsyncIterator[Batch | Commit]) -> AsyncGenerator[Written, None]:
         """Send header, batches and commit as they come; yield what the retriever says is written."""
-        try:
-            async with aclosing(self._peer.exchange(self._stub.Index, _requests(target, parts))) as answers:
-                async for answer in answers:
-                    if answer.HasField("document"):
-                        yield Written(answer.document.passage_count, answer.document.version)
-                    else:
-                        yield Written(answer.progress.passages_written)
-        except TimeoutError as error:
-            raise DeadlineExceeded("The retriever did not take the call in time.", "RETRIEVER_BUSY") from error
+        async with aclosing(self._peer.exchange(self._stub.Index, _requests(target, parts))) as answers:
+            async for answer in answers:
+                if answer.HasField("document"):
+                    yield Written(answer.document.passage_count, answer.document.version)
+                else:
+                    yield Written(answer.progress.passages_written)
 
 
 async def _requests(target: Target, parts: AsyncIterator[Batch | Commit]) -> AsyncIterator[pb.IndexRequest]:

@@ -11,6 +11,7 @@ from pymilvus import AsyncMilvusClient, MilvusException
 
 from rag.passage import Passage
 from rag.runtime.errors import Unavailable
+from rag.runtime.tasks import unbroken
 from rag.vectors import Vectors
 from services.retriever.adapters.milvus_connection import SPARSE_RACE, Address, MilvusConnection
 from services.retriever.adapters.milvus_filter import in_order, in_scope, in_versions, stored
@@ -105,14 +106,7 @@ class MilvusIndex:
             async with self._writing:
                 return await write
 
-        task = asyncio.ensure_future(alone())
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait({task})
-            if not task.cancelled():
-                task.exception()  # told to nobody: the caller has left
-            raise
+        return await unbroken(alone())
 
     async def _search(self, field: str, data: Any, scope: Scope, limit: int, fields: list[str]) -> list[Found]:
         name, where = self._opened().collection, in_scope(scope)
