@@ -45,6 +45,11 @@ class EmbedderServiceStub:
                 request_serializer=rag_dot_v1_dot_embedder__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=rag_dot_v1_dot_embedder__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.ForgetVectors = channel.unary_unary(
+                '/rag.v1.EmbedderService/ForgetVectors',
+                request_serializer=rag_dot_v1_dot_embedder__pb2.ForgetVectorsRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_embedder__pb2.ForgetVectorsResponse.FromString,
+                _registered_method=True)
 
 
 class EmbedderServiceServicer:
@@ -67,6 +72,14 @@ class EmbedderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetVectors(self, request, context):
+        """ForgetVectors drops the cached vectors of a document's texts, of all its versions. Vectors that other documents share
+        are computed again when they are asked for. Repeating it does no harm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EmbedderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +92,11 @@ def add_EmbedderServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=rag_dot_v1_dot_embedder__pb2.GetModelRequest.FromString,
                     response_serializer=rag_dot_v1_dot_embedder__pb2.GetModelResponse.SerializeToString,
+            ),
+            'ForgetVectors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetVectors,
+                    request_deserializer=rag_dot_v1_dot_embedder__pb2.ForgetVectorsRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_embedder__pb2.ForgetVectorsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +154,33 @@ class EmbedderService:
             '/rag.v1.EmbedderService/GetModel',
             rag_dot_v1_dot_embedder__pb2.GetModelRequest.SerializeToString,
             rag_dot_v1_dot_embedder__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetVectors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.EmbedderService/ForgetVectors',
+            rag_dot_v1_dot_embedder__pb2.ForgetVectorsRequest.SerializeToString,
+            rag_dot_v1_dot_embedder__pb2.ForgetVectorsResponse.FromString,
             options,
             channel_credentials,
             insecure,

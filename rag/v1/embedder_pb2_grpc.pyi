@@ -40,6 +40,10 @@ class EmbedderServiceStub:
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_embedder_pb2.GetModelRequest, _embedder_pb2.GetModelResponse]
     """GetModel tells which model serves. It answers from memory."""
+    ForgetVectors: _grpc.UnaryUnaryMultiCallable[_embedder_pb2.ForgetVectorsRequest, _embedder_pb2.ForgetVectorsResponse]
+    """ForgetVectors drops the cached vectors of a document's texts, of all its versions. Vectors that other documents share
+    are computed again when they are asked for. Repeating it does no harm.
+    """
 
 @_typing.type_check_only
 class EmbedderServiceAsyncStub(EmbedderServiceStub):
@@ -53,6 +57,10 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_embedder_pb2.GetModelRequest, _embedder_pb2.GetModelResponse]  # type: ignore[assignment]
     """GetModel tells which model serves. It answers from memory."""
+    ForgetVectors: _aio.UnaryUnaryMultiCallable[_embedder_pb2.ForgetVectorsRequest, _embedder_pb2.ForgetVectorsResponse]  # type: ignore[assignment]
+    """ForgetVectors drops the cached vectors of a document's texts, of all its versions. Vectors that other documents share
+    are computed again when they are asked for. Repeating it does no harm.
+    """
 
 class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
     """EmbedderService turns texts into vectors. All vectors of one model and revision can be compared with each other."""
@@ -75,5 +83,15 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_pb2.GetModelResponse, _abc.Awaitable[_embedder_pb2.GetModelResponse]]:
         """GetModel tells which model serves. It answers from memory."""
+
+    @_abc_1.abstractmethod
+    def ForgetVectors(
+        self,
+        request: _embedder_pb2.ForgetVectorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embedder_pb2.ForgetVectorsResponse, _abc.Awaitable[_embedder_pb2.ForgetVectorsResponse]]:
+        """ForgetVectors drops the cached vectors of a document's texts, of all its versions. Vectors that other documents share
+        are computed again when they are asked for. Repeating it does no harm.
+        """
 
 def add_EmbedderServiceServicer_to_server(servicer: EmbedderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

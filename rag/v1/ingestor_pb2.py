@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from rag.v1 import passage_pb2 as rag_dot_v1_dot_passage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15rag/v1/ingestor.proto\x12\x06rag.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14rag/v1/passage.proto\"\x90\x01\n\x15SubmitDocumentRequest\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.rag.v1.SubmitDocumentHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12.\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x1c.rag.v1.SubmitDocumentCommitH\x00\x42\x06\n\x04part\"\xce\x01\n\x14SubmitDocumentHeader\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12<\n\x08metadata\x18\x04 \x03(\x0b\x32*.rag.v1.SubmitDocumentHeader.MetadataEntry\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.rag.v1.MetadataValue:\x02\x38\x01\"*\n\x14SubmitDocumentCommit\x12\x12\n\nsize_bytes\x18\x01 \x01(\x04\"2\n\x16SubmitDocumentResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.rag.v1.Job\"\xee\x02\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x1f\n\x05state\x18\x04 \x01(\x0e\x32\x10.rag.v1.JobState\x12%\n\x08progress\x18\x05 \x01(\x0b\x32\x13.rag.v1.JobProgress\x12\x1f\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x10.rag.v1.JobError\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\r\x12\x18\n\x10\x64ocument_version\x18\x08 \x01(\x04\x12\x12\n\nsize_bytes\x18\t \x01(\x04\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xab\x01\n\x0bJobProgress\x12\x12\n\npages_done\x18\x01 \x01(\r\x12\x13\n\x0bpages_total\x18\x02 \x01(\r\x12\x10\n\x08passages\x18\x03 \x01(\r\x12\x18\n\x10passages_indexed\x18\x04 \x01(\r\x12\x16\n\x0evectors_cached\x18\x05 \x01(\r\x12\x18\n\x10vectors_computed\x18\x06 \x01(\r\x12\x15\n\rpages_skipped\x18\x07 \x01(\r\"+\n\x08JobError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"9\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\">\n\x10WatchJobResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x18\n\x03job\x18\x02 \x01(\x0b\x32\x0b.rag.v1.Job\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"*\n\x0eGetJobResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.rag.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"F\n\x10ListJobsResponse\x12\x19\n\x04jobs\x18\x01 \x03(\x0b\x32\x0b.rag.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*}\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x13\n\x0fJOB_STATE_READY\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x32\xac\x02\n\x0fIngestorService\x12Q\n\x0eSubmitDocument\x12\x1d.rag.v1.SubmitDocumentRequest\x1a\x1e.rag.v1.SubmitDocumentResponse(\x01\x12\x44\n\x08WatchJob\x12\x17.rag.v1.WatchJobRequest\x1a\x18.rag.v1.WatchJobResponse\"\x03\x90\x02\x01\x30\x01\x12<\n\x06GetJob\x12\x15.rag.v1.GetJobRequest\x1a\x16.rag.v1.GetJobResponse\"\x03\x90\x02\x01\x12\x42\n\x08ListJobs\x12\x17.rag.v1.ListJobsRequest\x1a\x18.rag.v1.ListJobsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15rag/v1/ingestor.proto\x12\x06rag.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14rag/v1/passage.proto\"\x90\x01\n\x15SubmitDocumentRequest\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.rag.v1.SubmitDocumentHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12.\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x1c.rag.v1.SubmitDocumentCommitH\x00\x42\x06\n\x04part\"\xf4\x01\n\x14SubmitDocumentHeader\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12<\n\x08metadata\x18\x04 \x03(\x0b\x32*.rag.v1.SubmitDocumentHeader.MetadataEntry\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x10\n\x08password\x18\x06 \x01(\t\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.rag.v1.MetadataValue:\x02\x38\x01\"M\n\x10SubmitUrlRequest\x12\x0b\n\x03url\x18\x01 \x01(\t\x12,\n\x06header\x18\x02 \x01(\x0b\x32\x1c.rag.v1.SubmitDocumentHeader\"-\n\x11SubmitUrlResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.rag.v1.Job\"*\n\x14SubmitDocumentCommit\x12\x12\n\nsize_bytes\x18\x01 \x01(\x04\"2\n\x16SubmitDocumentResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.rag.v1.Job\"\x81\x03\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x1f\n\x05state\x18\x04 \x01(\x0e\x32\x10.rag.v1.JobState\x12%\n\x08progress\x18\x05 \x01(\x0b\x32\x13.rag.v1.JobProgress\x12\x1f\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x10.rag.v1.JobError\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\r\x12\x18\n\x10\x64ocument_version\x18\x08 \x01(\x04\x12\x12\n\nsize_bytes\x18\t \x01(\x04\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tunchanged\x18\r \x01(\x08\"\x8c\x02\n\x0bJobProgress\x12\x12\n\npages_done\x18\x01 \x01(\r\x12\x13\n\x0bpages_total\x18\x02 \x01(\r\x12\x10\n\x08passages\x18\x03 \x01(\r\x12\x18\n\x10passages_indexed\x18\x04 \x01(\r\x12\x16\n\x0evectors_cached\x18\x05 \x01(\r\x12\x18\n\x10vectors_computed\x18\x06 \x01(\r\x12\x15\n\rpages_skipped\x18\x07 \x01(\r\x12\x18\n\x10rate_limit_waits\x18\x08 \x01(\r\x12\x19\n\x11rate_limit_wait_s\x18\t \x01(\x01\x12\x19\n\x0cseconds_left\x18\n \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_seconds_left\"+\n\x08JobError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"9\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\">\n\x10WatchJobResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x18\n\x03job\x18\x02 \x01(\x0b\x32\x0b.rag.v1.Job\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"*\n\x0eGetJobResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.rag.v1.Job\"Y\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1f\n\x05state\x18\x03 \x01(\x0e\x32\x10.rag.v1.JobState\"F\n\x10ListJobsResponse\x12\x19\n\x04jobs\x18\x01 \x03(\x0b\x32\x0b.rag.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"-\n\x11\x43\x61ncelJobResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.rag.v1.Job\"3\n\x0fRetryJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\",\n\x10RetryJobResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.rag.v1.Job\"B\n\x10\x45raseJobsRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11\x61\x63\x63\x65pted_until_us\x18\x02 \x01(\x04\"!\n\x11\x45raseJobsResponse\x12\x0c\n\x04jobs\x18\x01 \x01(\r*\xaa\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x13\n\x0fJOB_STATE_READY\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x12\x12\n\x0eJOB_STATE_DEAD\x10\x06\x32\xbb\x04\n\x0fIngestorService\x12Q\n\x0eSubmitDocument\x12\x1d.rag.v1.SubmitDocumentRequest\x1a\x1e.rag.v1.SubmitDocumentResponse(\x01\x12@\n\tSubmitUrl\x12\x18.rag.v1.SubmitUrlRequest\x1a\x19.rag.v1.SubmitUrlResponse\x12\x44\n\x08WatchJob\x12\x17.rag.v1.WatchJobRequest\x1a\x18.rag.v1.WatchJobResponse\"\x03\x90\x02\x01\x30\x01\x12<\n\x06GetJob\x12\x15.rag.v1.GetJobRequest\x1a\x16.rag.v1.GetJobResponse\"\x03\x90\x02\x01\x12\x42\n\x08ListJobs\x12\x17.rag.v1.ListJobsRequest\x1a\x18.rag.v1.ListJobsResponse\"\x03\x90\x02\x01\x12\x45\n\tCancelJob\x12\x18.rag.v1.CancelJobRequest\x1a\x19.rag.v1.CancelJobResponse\"\x03\x90\x02\x02\x12=\n\x08RetryJob\x12\x17.rag.v1.RetryJobRequest\x1a\x18.rag.v1.RetryJobResponse\x12\x45\n\tEraseJobs\x12\x18.rag.v1.EraseJobsRequest\x1a\x19.rag.v1.EraseJobsResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,36 +41,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INGESTORSERVICE'].methods_by_name['GetJob']._serialized_options = b'\220\002\001'
   _globals['_INGESTORSERVICE'].methods_by_name['ListJobs']._loaded_options = None
   _globals['_INGESTORSERVICE'].methods_by_name['ListJobs']._serialized_options = b'\220\002\001'
-  _globals['_JOBSTATE']._serialized_start=1458
-  _globals['_JOBSTATE']._serialized_end=1583
+  _globals['_INGESTORSERVICE'].methods_by_name['CancelJob']._loaded_options = None
+  _globals['_INGESTORSERVICE'].methods_by_name['CancelJob']._serialized_options = b'\220\002\002'
+  _globals['_INGESTORSERVICE'].methods_by_name['EraseJobs']._loaded_options = None
+  _globals['_INGESTORSERVICE'].methods_by_name['EraseJobs']._serialized_options = b'\220\002\002'
+  _globals['_JOBSTATE']._serialized_start=2057
+  _globals['_JOBSTATE']._serialized_end=2227
   _globals['_SUBMITDOCUMENTREQUEST']._serialized_start=89
   _globals['_SUBMITDOCUMENTREQUEST']._serialized_end=233
   _globals['_SUBMITDOCUMENTHEADER']._serialized_start=236
-  _globals['_SUBMITDOCUMENTHEADER']._serialized_end=442
-  _globals['_SUBMITDOCUMENTHEADER_METADATAENTRY']._serialized_start=372
-  _globals['_SUBMITDOCUMENTHEADER_METADATAENTRY']._serialized_end=442
-  _globals['_SUBMITDOCUMENTCOMMIT']._serialized_start=444
-  _globals['_SUBMITDOCUMENTCOMMIT']._serialized_end=486
-  _globals['_SUBMITDOCUMENTRESPONSE']._serialized_start=488
-  _globals['_SUBMITDOCUMENTRESPONSE']._serialized_end=538
-  _globals['_JOB']._serialized_start=541
-  _globals['_JOB']._serialized_end=907
-  _globals['_JOBPROGRESS']._serialized_start=910
-  _globals['_JOBPROGRESS']._serialized_end=1081
-  _globals['_JOBERROR']._serialized_start=1083
-  _globals['_JOBERROR']._serialized_end=1126
-  _globals['_WATCHJOBREQUEST']._serialized_start=1128
-  _globals['_WATCHJOBREQUEST']._serialized_end=1185
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1187
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1249
-  _globals['_GETJOBREQUEST']._serialized_start=1251
-  _globals['_GETJOBREQUEST']._serialized_end=1282
-  _globals['_GETJOBRESPONSE']._serialized_start=1284
-  _globals['_GETJOBRESPONSE']._serialized_end=1326
-  _globals['_LISTJOBSREQUEST']._serialized_start=1328
-  _globals['_LISTJOBSREQUEST']._serialized_end=1384
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1386
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1456
-  _globals['_INGESTORSERVICE']._serialized_start=1586
-  _globals['_INGESTORSERVICE']._serialized_end=1886
+  _globals['_SUBMITDOCUMENTHEADER']._serialized_end=480
+  _globals['_SUBMITDOCUMENTHEADER_METADATAENTRY']._serialized_start=410
+  _globals['_SUBMITDOCUMENTHEADER_METADATAENTRY']._serialized_end=480
+  _globals['_SUBMITURLREQUEST']._serialized_start=482
+  _globals['_SUBMITURLREQUEST']._serialized_end=559
+  _globals['_SUBMITURLRESPONSE']._serialized_start=561
+  _globals['_SUBMITURLRESPONSE']._serialized_end=606
+  _globals['_SUBMITDOCUMENTCOMMIT']._serialized_start=608
+  _globals['_SUBMITDOCUMENTCOMMIT']._serialized_end=650
+  _globals['_SUBMITDOCUMENTRESPONSE']._serialized_start=652
+  _globals['_SUBMITDOCUMENTRESPONSE']._serialized_end=702
+  _globals['_JOB']._serialized_start=705
+  _globals['_JOB']._serialized_end=1090
+  _globals['_JOBPROGRESS']._serialized_start=1093
+  _globals['_JOBPROGRESS']._serialized_end=1361
+  _globals['_JOBERROR']._serialized_start=1363
+  _globals['_JOBERROR']._serialized_end=1406
+  _globals['_WATCHJOBREQUEST']._serialized_start=1408
+  _globals['_WATCHJOBREQUEST']._serialized_end=1465
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1467
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1529
+  _globals['_GETJOBREQUEST']._serialized_start=1531
+  _globals['_GETJOBREQUEST']._serialized_end=1562
+  _globals['_GETJOBRESPONSE']._serialized_start=1564
+  _globals['_GETJOBRESPONSE']._serialized_end=1606
+  _globals['_LISTJOBSREQUEST']._serialized_start=1608
+  _globals['_LISTJOBSREQUEST']._serialized_end=1697
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1699
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1769
+  _globals['_CANCELJOBREQUEST']._serialized_start=1771
+  _globals['_CANCELJOBREQUEST']._serialized_end=1805
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1807
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1852
+  _globals['_RETRYJOBREQUEST']._serialized_start=1854
+  _globals['_RETRYJOBREQUEST']._serialized_end=1905
+  _globals['_RETRYJOBRESPONSE']._serialized_start=1907
+  _globals['_RETRYJOBRESPONSE']._serialized_end=1951
+  _globals['_ERASEJOBSREQUEST']._serialized_start=1953
+  _globals['_ERASEJOBSREQUEST']._serialized_end=2019
+  _globals['_ERASEJOBSRESPONSE']._serialized_start=2021
+  _globals['_ERASEJOBSRESPONSE']._serialized_end=2054
+  _globals['_INGESTORSERVICE']._serialized_start=2230
+  _globals['_INGESTORSERVICE']._serialized_end=2801
 # @@protoc_insertion_point(module_scope)

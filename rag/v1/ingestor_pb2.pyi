@@ -37,6 +37,12 @@ class _JobStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobState.Val
     """Finished: the document is searchable."""
     JOB_STATE_FAILED: _JobState.ValueType  # 4
     """Finished: the document cannot be indexed; `error` says why."""
+    JOB_STATE_CANCELLED: _JobState.ValueType  # 5
+    """Finished: cancelled, or its document was deleted. Nothing of it is left."""
+    JOB_STATE_DEAD: _JobState.ValueType  # 6
+    """Finished: given up although the document may be sound, since the work broke off or ran out of time too often; `error`
+    says why. It waits in the dead letter for RetryJob.
+    """
 
 class JobState(_JobState, metaclass=_JobStateEnumTypeWrapper):
     """JobState says where a job is in its life."""
@@ -51,6 +57,12 @@ JOB_STATE_READY: JobState.ValueType  # 3
 """Finished: the document is searchable."""
 JOB_STATE_FAILED: JobState.ValueType  # 4
 """Finished: the document cannot be indexed; `error` says why."""
+JOB_STATE_CANCELLED: JobState.ValueType  # 5
+"""Finished: cancelled, or its document was deleted. Nothing of it is left."""
+JOB_STATE_DEAD: JobState.ValueType  # 6
+"""Finished: given up although the document may be sound, since the work broke off or ran out of time too often; `error`
+says why. It waits in the dead letter for RetryJob.
+"""
 Global___JobState: _TypeAlias = JobState  # noqa: Y015
 
 @_typing.final
@@ -120,6 +132,8 @@ class SubmitDocumentHeader(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The document's id: 1 to 64 letters, digits, underscores or hyphens. An id that exists gets a new version. Empty: an
     id made from the content, so that the same bytes are one document however often they are sent.
@@ -128,6 +142,13 @@ class SubmitDocumentHeader(_message.Message):
     """The file's name, 1 to 255 characters. It is shown, never used as a path."""
     title: _builtins.str
     """The title; empty to take the one found in the document. At most 1,000 characters."""
+    request_id: _builtins.str
+    """Makes the upload idempotent: the same id with the same content gives the same job, however often and however
+    concurrently it is sent; with other content it is refused. 1 to 255 printable characters, kept as long as the job;
+    empty for none.
+    """
+    password: _builtins.str
+    """The password that opens the document, for an encrypted PDF. Kept with the job until it is finished, never shown."""
     @_builtins.property
     def metadata(self) -> _containers.MessageMap[_builtins.str, _passage_pb2.MetadataValue]:
         """The client's own data, for filters. At most 64 keys."""
@@ -139,14 +160,70 @@ class SubmitDocumentHeader(_message.Message):
         name: _builtins.str = ...,
         title: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _passage_pb2.MetadataValue] | None = ...,
+        request_id: _builtins.str = ...,
+        password: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "metadata", b"metadata", "name", b"name", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "metadata", b"metadata", "name", b"name", "password", b"password", "request_id", b"request_id", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmitDocumentHeader: _TypeAlias = SubmitDocumentHeader  # noqa: Y015
+
+@_typing.final
+class SubmitUrlRequest(_message.Message):
+    """SubmitUrlRequest names a document on the web."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """An http or https URL of a public address."""
+    @_builtins.property
+    def header(self) -> Global___SubmitDocumentHeader:
+        """As in SubmitDocumentHeader; an empty name is made from the URL, an empty document id from the URL too, so that the same
+        URL is one document.
+        """
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        header: Global___SubmitDocumentHeader | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitUrlRequest: _TypeAlias = SubmitUrlRequest  # noqa: Y015
+
+@_typing.final
+class SubmitUrlResponse(_message.Message):
+    """SubmitUrlResponse carries the job that will index the document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """The job."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitUrlResponse: _TypeAlias = SubmitUrlResponse  # noqa: Y015
 
 @_typing.final
 class SubmitDocumentCommit(_message.Message):
@@ -214,6 +291,7 @@ class Job(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The job's id."""
     document_id: _builtins.str
@@ -228,13 +306,15 @@ class Job(_message.Message):
     """The version the job committed; 0 before."""
     size_bytes: _builtins.int
     """The size of the upload."""
+    unchanged: _builtins.bool
+    """The document was live already, made from the same content in the same way: nothing had to be done."""
     @_builtins.property
     def progress(self) -> Global___JobProgress:
         """How far the work is. It never goes back while the job runs."""
 
     @_builtins.property
     def error(self) -> Global___JobError:
-        """Why the job failed; set in the state FAILED only."""
+        """Why the job failed; set in the states FAILED and DEAD only."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -263,10 +343,11 @@ class Job(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         finished_at: _timestamp_pb2.Timestamp | None = ...,
+        unchanged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "error", b"error", "finished_at", b"finished_at", "progress", b"progress", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "created_at", b"created_at", "document_id", b"document_id", "document_version", b"document_version", "error", b"error", "finished_at", b"finished_at", "id", b"id", "name", b"name", "progress", b"progress", "size_bytes", b"size_bytes", "state", b"state", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "created_at", b"created_at", "document_id", b"document_id", "document_version", b"document_version", "error", b"error", "finished_at", b"finished_at", "id", b"id", "name", b"name", "progress", b"progress", "size_bytes", b"size_bytes", "state", b"state", "unchanged", b"unchanged", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -285,6 +366,9 @@ class JobProgress(_message.Message):
     VECTORS_CACHED_FIELD_NUMBER: _builtins.int
     VECTORS_COMPUTED_FIELD_NUMBER: _builtins.int
     PAGES_SKIPPED_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_WAITS_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_WAIT_S_FIELD_NUMBER: _builtins.int
+    SECONDS_LEFT_FIELD_NUMBER: _builtins.int
     pages_done: _builtins.int
     """Pages read."""
     pages_total: _builtins.int
@@ -299,6 +383,12 @@ class JobProgress(_message.Message):
     """Vectors that were computed."""
     pages_skipped: _builtins.int
     """Pages that could not be read: the document is searchable without their text."""
+    rate_limit_waits: _builtins.int
+    """How often the work waited because the embedding model was limited by its provider."""
+    rate_limit_wait_s: _builtins.float
+    """Seconds spent in these waits."""
+    seconds_left: _builtins.float
+    """An estimate of the seconds left; not set while there is none."""
     def __init__(
         self,
         *,
@@ -309,12 +399,17 @@ class JobProgress(_message.Message):
         vectors_cached: _builtins.int = ...,
         vectors_computed: _builtins.int = ...,
         pages_skipped: _builtins.int = ...,
+        rate_limit_waits: _builtins.int = ...,
+        rate_limit_wait_s: _builtins.float = ...,
+        seconds_left: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seconds_left", b"_seconds_left", "seconds_left", b"seconds_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pages_done", b"pages_done", "pages_skipped", b"pages_skipped", "pages_total", b"pages_total", "passages", b"passages", "passages_indexed", b"passages_indexed", "vectors_cached", b"vectors_cached", "vectors_computed", b"vectors_computed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seconds_left", b"_seconds_left", "pages_done", b"pages_done", "pages_skipped", b"pages_skipped", "pages_total", b"pages_total", "passages", b"passages", "passages_indexed", b"passages_indexed", "rate_limit_wait_s", b"rate_limit_wait_s", "rate_limit_waits", b"rate_limit_waits", "seconds_left", b"seconds_left", "vectors_cached", b"vectors_cached", "vectors_computed", b"vectors_computed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__seconds_left: _TypeAlias = _typing.Literal["seconds_left"]  # noqa: Y015
+    _WhichOneofArgType__seconds_left: _TypeAlias = _typing.Literal["_seconds_left", b"_seconds_left"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds_left) -> _WhichOneofReturnType__seconds_left | None: ...
 
 Global___JobProgress: _TypeAlias = JobProgress  # noqa: Y015
 
@@ -452,19 +547,23 @@ class ListJobsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many jobs at most; 0 for the default of 50; more than 500 counts as 500."""
     page_token: _builtins.str
     """The `next_page_token` of the page before; empty for the first page."""
+    state: Global___JobState.ValueType
+    """Only jobs in this state; unspecified for all."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        state: Global___JobState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -497,3 +596,147 @@ class ListJobsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListJobsResponse: _TypeAlias = ListJobsResponse  # noqa: Y015
+
+@_typing.final
+class CancelJobRequest(_message.Message):
+    """CancelJobRequest names a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job's id."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelJobRequest: _TypeAlias = CancelJobRequest  # noqa: Y015
+
+@_typing.final
+class CancelJobResponse(_message.Message):
+    """CancelJobResponse carries the job at its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """The job, CANCELLED."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelJobResponse: _TypeAlias = CancelJobResponse  # noqa: Y015
+
+@_typing.final
+class RetryJobRequest(_message.Message):
+    """RetryJobRequest names a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job's id."""
+    password: _builtins.str
+    """The password that opens the document, after the reason PDF_ENCRYPTED; empty to leave it as it was."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        password: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "password", b"password"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryJobRequest: _TypeAlias = RetryJobRequest  # noqa: Y015
+
+@_typing.final
+class RetryJobResponse(_message.Message):
+    """RetryJobResponse carries the job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """The job, QUEUED."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryJobResponse: _TypeAlias = RetryJobResponse  # noqa: Y015
+
+@_typing.final
+class EraseJobsRequest(_message.Message):
+    """EraseJobsRequest names a document and a moment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    ACCEPTED_UNTIL_US_FIELD_NUMBER: _builtins.int
+    document_id: _builtins.str
+    """The document's id."""
+    accepted_until_us: _builtins.int
+    """Jobs accepted up to here are erased, in microseconds since 1970 by the clock of Redis."""
+    def __init__(
+        self,
+        *,
+        document_id: _builtins.str = ...,
+        accepted_until_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_until_us", b"accepted_until_us", "document_id", b"document_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseJobsRequest: _TypeAlias = EraseJobsRequest  # noqa: Y015
+
+@_typing.final
+class EraseJobsResponse(_message.Message):
+    """EraseJobsResponse tells what was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOBS_FIELD_NUMBER: _builtins.int
+    jobs: _builtins.int
+    """How many jobs there were."""
+    def __init__(
+        self,
+        *,
+        jobs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseJobsResponse: _TypeAlias = EraseJobsResponse  # noqa: Y015

@@ -40,6 +40,11 @@ class IngestorServiceStub:
                 request_serializer=rag_dot_v1_dot_ingestor__pb2.SubmitDocumentRequest.SerializeToString,
                 response_deserializer=rag_dot_v1_dot_ingestor__pb2.SubmitDocumentResponse.FromString,
                 _registered_method=True)
+        self.SubmitUrl = channel.unary_unary(
+                '/rag.v1.IngestorService/SubmitUrl',
+                request_serializer=rag_dot_v1_dot_ingestor__pb2.SubmitUrlRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_ingestor__pb2.SubmitUrlResponse.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/rag.v1.IngestorService/WatchJob',
                 request_serializer=rag_dot_v1_dot_ingestor__pb2.WatchJobRequest.SerializeToString,
@@ -55,6 +60,21 @@ class IngestorServiceStub:
                 request_serializer=rag_dot_v1_dot_ingestor__pb2.ListJobsRequest.SerializeToString,
                 response_deserializer=rag_dot_v1_dot_ingestor__pb2.ListJobsResponse.FromString,
                 _registered_method=True)
+        self.CancelJob = channel.unary_unary(
+                '/rag.v1.IngestorService/CancelJob',
+                request_serializer=rag_dot_v1_dot_ingestor__pb2.CancelJobRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_ingestor__pb2.CancelJobResponse.FromString,
+                _registered_method=True)
+        self.RetryJob = channel.unary_unary(
+                '/rag.v1.IngestorService/RetryJob',
+                request_serializer=rag_dot_v1_dot_ingestor__pb2.RetryJobRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_ingestor__pb2.RetryJobResponse.FromString,
+                _registered_method=True)
+        self.EraseJobs = channel.unary_unary(
+                '/rag.v1.IngestorService/EraseJobs',
+                request_serializer=rag_dot_v1_dot_ingestor__pb2.EraseJobsRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_ingestor__pb2.EraseJobsResponse.FromString,
+                _registered_method=True)
 
 
 class IngestorServiceServicer:
@@ -65,6 +85,13 @@ class IngestorServiceServicer:
         """SubmitDocument uploads a document. The client sends a header, then the bytes in chunks of any size up to 1 MiB, then a
         commit, and closes its side. The answer comes when the document is on disk and its job in the queue. A stream that
         ends without a commit was broken off and leaves nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitUrl(self, request, context):
+        """SubmitUrl fetches a document from the web and takes it in like an upload. It is off unless the server allows it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,6 +119,29 @@ class IngestorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelJob(self, request, context):
+        """CancelJob ends a job that is not finished. When it returns, nothing of the job is or will be searchable, and its upload
+        is gone. A cancelled job may be cancelled again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryJob(self, request, context):
+        """RetryJob puts a job that FAILED or is DEAD back in the queue, with its upload and its place in the order of uploads.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseJobs(self, request, context):
+        """EraseJobs ends the jobs of a document that were accepted up to a moment, and erases them with their uploads and the
+        cached vectors of the document. RetrieverService calls it when a document is deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IngestorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -99,6 +149,11 @@ def add_IngestorServiceServicer_to_server(servicer, server):
                     servicer.SubmitDocument,
                     request_deserializer=rag_dot_v1_dot_ingestor__pb2.SubmitDocumentRequest.FromString,
                     response_serializer=rag_dot_v1_dot_ingestor__pb2.SubmitDocumentResponse.SerializeToString,
+            ),
+            'SubmitUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitUrl,
+                    request_deserializer=rag_dot_v1_dot_ingestor__pb2.SubmitUrlRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_ingestor__pb2.SubmitUrlResponse.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
@@ -114,6 +169,21 @@ def add_IngestorServiceServicer_to_server(servicer, server):
                     servicer.ListJobs,
                     request_deserializer=rag_dot_v1_dot_ingestor__pb2.ListJobsRequest.FromString,
                     response_serializer=rag_dot_v1_dot_ingestor__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'CancelJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelJob,
+                    request_deserializer=rag_dot_v1_dot_ingestor__pb2.CancelJobRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_ingestor__pb2.CancelJobResponse.SerializeToString,
+            ),
+            'RetryJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryJob,
+                    request_deserializer=rag_dot_v1_dot_ingestor__pb2.RetryJobRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_ingestor__pb2.RetryJobResponse.SerializeToString,
+            ),
+            'EraseJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseJobs,
+                    request_deserializer=rag_dot_v1_dot_ingestor__pb2.EraseJobsRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_ingestor__pb2.EraseJobsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -144,6 +214,33 @@ class IngestorService:
             '/rag.v1.IngestorService/SubmitDocument',
             rag_dot_v1_dot_ingestor__pb2.SubmitDocumentRequest.SerializeToString,
             rag_dot_v1_dot_ingestor__pb2.SubmitDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.IngestorService/SubmitUrl',
+            rag_dot_v1_dot_ingestor__pb2.SubmitUrlRequest.SerializeToString,
+            rag_dot_v1_dot_ingestor__pb2.SubmitUrlResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -225,6 +322,87 @@ class IngestorService:
             '/rag.v1.IngestorService/ListJobs',
             rag_dot_v1_dot_ingestor__pb2.ListJobsRequest.SerializeToString,
             rag_dot_v1_dot_ingestor__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.IngestorService/CancelJob',
+            rag_dot_v1_dot_ingestor__pb2.CancelJobRequest.SerializeToString,
+            rag_dot_v1_dot_ingestor__pb2.CancelJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.IngestorService/RetryJob',
+            rag_dot_v1_dot_ingestor__pb2.RetryJobRequest.SerializeToString,
+            rag_dot_v1_dot_ingestor__pb2.RetryJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.IngestorService/EraseJobs',
+            rag_dot_v1_dot_ingestor__pb2.EraseJobsRequest.SerializeToString,
+            rag_dot_v1_dot_ingestor__pb2.EraseJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,8 @@ class IngestorServiceStub:
     commit, and closes its side. The answer comes when the document is on disk and its job in the queue. A stream that
     ends without a commit was broken off and leaves nothing.
     """
+    SubmitUrl: _grpc.UnaryUnaryMultiCallable[_ingestor_pb2.SubmitUrlRequest, _ingestor_pb2.SubmitUrlResponse]
+    """SubmitUrl fetches a document from the web and takes it in like an upload. It is off unless the server allows it."""
     WatchJob: _grpc.UnaryStreamMultiCallable[_ingestor_pb2.WatchJobRequest, _ingestor_pb2.WatchJobResponse]
     """WatchJob streams the progress of a job from any point on. The events come in order of `sequence`; the stream ends
     after the event in which the job is finished.
@@ -46,6 +48,16 @@ class IngestorServiceStub:
     """GetJob returns one job."""
     ListJobs: _grpc.UnaryUnaryMultiCallable[_ingestor_pb2.ListJobsRequest, _ingestor_pb2.ListJobsResponse]
     """ListJobs lists the jobs, newest first."""
+    CancelJob: _grpc.UnaryUnaryMultiCallable[_ingestor_pb2.CancelJobRequest, _ingestor_pb2.CancelJobResponse]
+    """CancelJob ends a job that is not finished. When it returns, nothing of the job is or will be searchable, and its upload
+    is gone. A cancelled job may be cancelled again.
+    """
+    RetryJob: _grpc.UnaryUnaryMultiCallable[_ingestor_pb2.RetryJobRequest, _ingestor_pb2.RetryJobResponse]
+    """RetryJob puts a job that FAILED or is DEAD back in the queue, with its upload and its place in the order of uploads."""
+    EraseJobs: _grpc.UnaryUnaryMultiCallable[_ingestor_pb2.EraseJobsRequest, _ingestor_pb2.EraseJobsResponse]
+    """EraseJobs ends the jobs of a document that were accepted up to a moment, and erases them with their uploads and the
+    cached vectors of the document. RetrieverService calls it when a document is deleted.
+    """
 
 @_typing.type_check_only
 class IngestorServiceAsyncStub(IngestorServiceStub):
@@ -57,6 +69,8 @@ class IngestorServiceAsyncStub(IngestorServiceStub):
     commit, and closes its side. The answer comes when the document is on disk and its job in the queue. A stream that
     ends without a commit was broken off and leaves nothing.
     """
+    SubmitUrl: _aio.UnaryUnaryMultiCallable[_ingestor_pb2.SubmitUrlRequest, _ingestor_pb2.SubmitUrlResponse]  # type: ignore[assignment]
+    """SubmitUrl fetches a document from the web and takes it in like an upload. It is off unless the server allows it."""
     WatchJob: _aio.UnaryStreamMultiCallable[_ingestor_pb2.WatchJobRequest, _ingestor_pb2.WatchJobResponse]  # type: ignore[assignment]
     """WatchJob streams the progress of a job from any point on. The events come in order of `sequence`; the stream ends
     after the event in which the job is finished.
@@ -65,6 +79,16 @@ class IngestorServiceAsyncStub(IngestorServiceStub):
     """GetJob returns one job."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_ingestor_pb2.ListJobsRequest, _ingestor_pb2.ListJobsResponse]  # type: ignore[assignment]
     """ListJobs lists the jobs, newest first."""
+    CancelJob: _aio.UnaryUnaryMultiCallable[_ingestor_pb2.CancelJobRequest, _ingestor_pb2.CancelJobResponse]  # type: ignore[assignment]
+    """CancelJob ends a job that is not finished. When it returns, nothing of the job is or will be searchable, and its upload
+    is gone. A cancelled job may be cancelled again.
+    """
+    RetryJob: _aio.UnaryUnaryMultiCallable[_ingestor_pb2.RetryJobRequest, _ingestor_pb2.RetryJobResponse]  # type: ignore[assignment]
+    """RetryJob puts a job that FAILED or is DEAD back in the queue, with its upload and its place in the order of uploads."""
+    EraseJobs: _aio.UnaryUnaryMultiCallable[_ingestor_pb2.EraseJobsRequest, _ingestor_pb2.EraseJobsResponse]  # type: ignore[assignment]
+    """EraseJobs ends the jobs of a document that were accepted up to a moment, and erases them with their uploads and the
+    cached vectors of the document. RetrieverService calls it when a document is deleted.
+    """
 
 class IngestorServiceServicer(metaclass=_abc_1.ABCMeta):
     """IngestorService takes documents in and makes them searchable. What it accepted is durable."""
@@ -79,6 +103,14 @@ class IngestorServiceServicer(metaclass=_abc_1.ABCMeta):
         commit, and closes its side. The answer comes when the document is on disk and its job in the queue. A stream that
         ends without a commit was broken off and leaves nothing.
         """
+
+    @_abc_1.abstractmethod
+    def SubmitUrl(
+        self,
+        request: _ingestor_pb2.SubmitUrlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingestor_pb2.SubmitUrlResponse, _abc.Awaitable[_ingestor_pb2.SubmitUrlResponse]]:
+        """SubmitUrl fetches a document from the web and takes it in like an upload. It is off unless the server allows it."""
 
     @_abc_1.abstractmethod
     def WatchJob(
@@ -105,5 +137,33 @@ class IngestorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestor_pb2.ListJobsResponse, _abc.Awaitable[_ingestor_pb2.ListJobsResponse]]:
         """ListJobs lists the jobs, newest first."""
+
+    @_abc_1.abstractmethod
+    def CancelJob(
+        self,
+        request: _ingestor_pb2.CancelJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingestor_pb2.CancelJobResponse, _abc.Awaitable[_ingestor_pb2.CancelJobResponse]]:
+        """CancelJob ends a job that is not finished. When it returns, nothing of the job is or will be searchable, and its upload
+        is gone. A cancelled job may be cancelled again.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryJob(
+        self,
+        request: _ingestor_pb2.RetryJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingestor_pb2.RetryJobResponse, _abc.Awaitable[_ingestor_pb2.RetryJobResponse]]:
+        """RetryJob puts a job that FAILED or is DEAD back in the queue, with its upload and its place in the order of uploads."""
+
+    @_abc_1.abstractmethod
+    def EraseJobs(
+        self,
+        request: _ingestor_pb2.EraseJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingestor_pb2.EraseJobsResponse, _abc.Awaitable[_ingestor_pb2.EraseJobsResponse]]:
+        """EraseJobs ends the jobs of a document that were accepted up to a moment, and erases them with their uploads and the
+        cached vectors of the document. RetrieverService calls it when a document is deleted.
+        """
 
 def add_IngestorServiceServicer_to_server(servicer: IngestorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from rag.v1 import passage_pb2 as rag_dot_v1_dot_passage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rag/v1/retriever.proto\x12\x06rag.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14rag/v1/passage.proto\"\xa9\x01\n\x0fRetrieveRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12#\n\x04mode\x18\x03 \x01(\x0e\x32\x15.rag.v1.RetrievalMode\x12\x16\n\tmin_score\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12\x1e\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x0e.rag.v1.FilterB\x08\n\x06_top_kB\x0c\n\n_min_score\"\x91\x01\n\x10RetrieveResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.rag.v1.RetrieveProgressH\x00\x12\x1a\n\x03hit\x18\x02 \x01(\x0b\x32\x0b.rag.v1.HitH\x00\x12*\n\x07summary\x18\x03 \x01(\x0b\x32\x17.rag.v1.RetrieveSummaryH\x00\x42\x07\n\x05\x65vent\"M\n\x10RetrieveProgress\x12%\n\x05stage\x18\x01 \x01(\x0e\x32\x16.rag.v1.RetrievalStage\x12\x12\n\nelapsed_ms\x18\x02 \x01(\x01\"\xab\x01\n\x03Hit\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x18\n\x0b\x64\x65nse_score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rkeyword_score\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12 \n\x07passage\x18\x05 \x01(\x0b\x32\x0f.rag.v1.Passage\x12\r\n\x05title\x18\x06 \x01(\tB\x0e\n\x0c_dense_scoreB\x10\n\x0e_keyword_score\"\xb1\x01\n\x0fRetrieveSummary\x12\x0c\n\x04hits\x18\x01 \x01(\r\x12\x18\n\x10\x64\x65nse_candidates\x18\x02 \x01(\r\x12\x1a\n\x12keyword_candidates\x18\x03 \x01(\r\x12\x14\n\x0c\x65mbedding_ms\x18\x04 \x01(\x01\x12\x11\n\tsearch_ms\x18\x05 \x01(\x01\x12\x10\n\x08total_ms\x18\x06 \x01(\x01\x12\x1f\n\x07notices\x18\x07 \x03(\x0b\x32\x0e.rag.v1.Notice\"\x87\x03\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x12\n\nmedia_type\x18\x05 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x06 \x01(\t\x12\x12\n\nsize_bytes\x18\x07 \x01(\x04\x12\x12\n\npage_count\x18\x08 \x01(\r\x12\x15\n\rpassage_count\x18\t \x01(\r\x12\x30\n\x08metadata\x18\n \x03(\x0b\x32\x1e.rag.v1.Document.MetadataEntry\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.rag.v1.MetadataValue:\x02\x38\x01\"\x8f\x01\n\x0cIndexRequest\x12%\n\x06header\x18\x01 \x01(\x0b\x32\x13.rag.v1.IndexHeaderH\x00\x12)\n\x08passages\x18\x02 \x01(\x0b\x32\x15.rag.v1.IndexPassagesH\x00\x12%\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x13.rag.v1.IndexCommitH\x00\x42\x06\n\x04part\"\x9f\x02\n\x0bIndexHeader\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x04\x12\x33\n\x08metadata\x18\x06 \x03(\x0b\x32!.rag.v1.IndexHeader.MetadataEntry\x12\r\n\x05model\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\t\x12\x11\n\tdimension\x18\t \x01(\r\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.rag.v1.MetadataValue:\x02\x38\x01\"C\n\rIndexPassages\x12!\n\x08passages\x18\x01 \x03(\x0b\x32\x0f.rag.v1.Passage\x12\x0f\n\x07vectors\x18\x02 \x01(\x0c\"G\n\x0bIndexCommit\x12\x15\n\rpassage_count\x18\x01 \x01(\r\x12\x12\n\npage_count\x18\x02 \x01(\r\x12\r\n\x05title\x18\x03 \x01(\t\"i\n\rIndexResponse\x12)\n\x08progress\x18\x01 \x01(\x0b\x32\x15.rag.v1.IndexProgressH\x00\x12$\n\x08\x64ocument\x18\x02 \x01(\x0b\x32\x10.rag.v1.DocumentH\x00\x42\x07\n\x05\x65vent\")\n\rIndexProgress\x12\x18\n\x10passages_written\x18\x01 \x01(\r\"=\n\x14ListDocumentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x15ListDocumentsResponse\x12#\n\tdocuments\x18\x01 \x03(\x0b\x32\x10.rag.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x12GetDocumentRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\"9\n\x13GetDocumentResponse\x12\"\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x10.rag.v1.Document\"Q\n\x13ListPassagesRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"R\n\x14ListPassagesResponse\x12!\n\x08passages\x18\x01 \x03(\x0b\x32\x0f.rag.v1.Passage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x15\x44\x65leteDocumentRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\")\n\x16\x44\x65leteDocumentResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04*\x80\x01\n\rRetrievalMode\x12\x1e\n\x1aRETRIEVAL_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15RETRIEVAL_MODE_HYBRID\x10\x01\x12\x18\n\x14RETRIEVAL_MODE_DENSE\x10\x02\x12\x1a\n\x16RETRIEVAL_MODE_KEYWORD\x10\x03*l\n\x0eRetrievalStage\x12\x1f\n\x1bRETRIEVAL_STAGE_UNSPECIFIED\x10\x00\x12\x1d\n\x19RETRIEVAL_STAGE_EMBEDDING\x10\x01\x12\x1a\n\x16RETRIEVAL_STAGE_SEARCH\x10\x02\x32\xd3\x03\n\x10RetrieverService\x12\x44\n\x08Retrieve\x12\x17.rag.v1.RetrieveRequest\x1a\x18.rag.v1.RetrieveResponse\"\x03\x90\x02\x01\x30\x01\x12\x38\n\x05Index\x12\x14.rag.v1.IndexRequest\x1a\x15.rag.v1.IndexResponse(\x01\x30\x01\x12Q\n\rListDocuments\x12\x1c.rag.v1.ListDocumentsRequest\x1a\x1d.rag.v1.ListDocumentsResponse\"\x03\x90\x02\x01\x12K\n\x0bGetDocument\x12\x1a.rag.v1.GetDocumentRequest\x1a\x1b.rag.v1.GetDocumentResponse\"\x03\x90\x02\x01\x12N\n\x0cListPassages\x12\x1b.rag.v1.ListPassagesRequest\x1a\x1c.rag.v1.ListPassagesResponse\"\x03\x90\x02\x01\x12O\n\x0e\x44\x65leteDocument\x12\x1d.rag.v1.DeleteDocumentRequest\x1a\x1e.rag.v1.DeleteDocumentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rag/v1/retriever.proto\x12\x06rag.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14rag/v1/passage.proto\"\xa9\x01\n\x0fRetrieveRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12#\n\x04mode\x18\x03 \x01(\x0e\x32\x15.rag.v1.RetrievalMode\x12\x16\n\tmin_score\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12\x1e\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x0e.rag.v1.FilterB\x08\n\x06_top_kB\x0c\n\n_min_score\"\x91\x01\n\x10RetrieveResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.rag.v1.RetrieveProgressH\x00\x12\x1a\n\x03hit\x18\x02 \x01(\x0b\x32\x0b.rag.v1.HitH\x00\x12*\n\x07summary\x18\x03 \x01(\x0b\x32\x17.rag.v1.RetrieveSummaryH\x00\x42\x07\n\x05\x65vent\"M\n\x10RetrieveProgress\x12%\n\x05stage\x18\x01 \x01(\x0e\x32\x16.rag.v1.RetrievalStage\x12\x12\n\nelapsed_ms\x18\x02 \x01(\x01\"\xab\x01\n\x03Hit\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x18\n\x0b\x64\x65nse_score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rkeyword_score\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12 \n\x07passage\x18\x05 \x01(\x0b\x32\x0f.rag.v1.Passage\x12\r\n\x05title\x18\x06 \x01(\tB\x0e\n\x0c_dense_scoreB\x10\n\x0e_keyword_score\"\xb1\x01\n\x0fRetrieveSummary\x12\x0c\n\x04hits\x18\x01 \x01(\r\x12\x18\n\x10\x64\x65nse_candidates\x18\x02 \x01(\r\x12\x1a\n\x12keyword_candidates\x18\x03 \x01(\r\x12\x14\n\x0c\x65mbedding_ms\x18\x04 \x01(\x01\x12\x11\n\tsearch_ms\x18\x05 \x01(\x01\x12\x10\n\x08total_ms\x18\x06 \x01(\x01\x12\x1f\n\x07notices\x18\x07 \x03(\x0b\x32\x0e.rag.v1.Notice\"\x9c\x03\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x12\n\nmedia_type\x18\x05 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x06 \x01(\t\x12\x12\n\nsize_bytes\x18\x07 \x01(\x04\x12\x12\n\npage_count\x18\x08 \x01(\r\x12\x15\n\rpassage_count\x18\t \x01(\r\x12\x30\n\x08metadata\x18\n \x03(\x0b\x32\x1e.rag.v1.Document.MetadataEntry\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x66ingerprint\x18\r \x01(\t\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.rag.v1.MetadataValue:\x02\x38\x01\"\x8f\x01\n\x0cIndexRequest\x12%\n\x06header\x18\x01 \x01(\x0b\x32\x13.rag.v1.IndexHeaderH\x00\x12)\n\x08passages\x18\x02 \x01(\x0b\x32\x15.rag.v1.IndexPassagesH\x00\x12%\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x13.rag.v1.IndexCommitH\x00\x42\x06\n\x04part\"\xd8\x02\n\x0bIndexHeader\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x04\x12\x33\n\x08metadata\x18\x06 \x03(\x0b\x32!.rag.v1.IndexHeader.MetadataEntry\x12\r\n\x05model\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\t\x12\x11\n\tdimension\x18\t \x01(\r\x12\x13\n\x0b\x61\x63\x63\x65pted_us\x18\n \x01(\x04\x12\r\n\x05\x66\x65nce\x18\x0b \x01(\x04\x12\x13\n\x0b\x66ingerprint\x18\x0c \x01(\t\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.rag.v1.MetadataValue:\x02\x38\x01\"C\n\rIndexPassages\x12!\n\x08passages\x18\x01 \x03(\x0b\x32\x0f.rag.v1.Passage\x12\x0f\n\x07vectors\x18\x02 \x01(\x0c\"G\n\x0bIndexCommit\x12\x15\n\rpassage_count\x18\x01 \x01(\r\x12\x12\n\npage_count\x18\x02 \x01(\r\x12\r\n\x05title\x18\x03 \x01(\t\"i\n\rIndexResponse\x12)\n\x08progress\x18\x01 \x01(\x0b\x32\x15.rag.v1.IndexProgressH\x00\x12$\n\x08\x64ocument\x18\x02 \x01(\x0b\x32\x10.rag.v1.DocumentH\x00\x42\x07\n\x05\x65vent\")\n\rIndexProgress\x12\x18\n\x10passages_written\x18\x01 \x01(\r\"=\n\x14ListDocumentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x15ListDocumentsResponse\x12#\n\tdocuments\x18\x01 \x03(\x0b\x32\x10.rag.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x12GetDocumentRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\"9\n\x13GetDocumentResponse\x12\"\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x10.rag.v1.Document\"Q\n\x13ListPassagesRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"R\n\x14ListPassagesResponse\x12!\n\x08passages\x18\x01 \x03(\x0b\x32\x0f.rag.v1.Passage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x12RevokeIndexRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65pted_us\x18\x02 \x01(\x04\"&\n\x13RevokeIndexResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\",\n\x15\x44\x65leteDocumentRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\")\n\x16\x44\x65leteDocumentResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04*\x80\x01\n\rRetrievalMode\x12\x1e\n\x1aRETRIEVAL_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15RETRIEVAL_MODE_HYBRID\x10\x01\x12\x18\n\x14RETRIEVAL_MODE_DENSE\x10\x02\x12\x1a\n\x16RETRIEVAL_MODE_KEYWORD\x10\x03*l\n\x0eRetrievalStage\x12\x1f\n\x1bRETRIEVAL_STAGE_UNSPECIFIED\x10\x00\x12\x1d\n\x19RETRIEVAL_STAGE_EMBEDDING\x10\x01\x12\x1a\n\x16RETRIEVAL_STAGE_SEARCH\x10\x02\x32\xa5\x04\n\x10RetrieverService\x12\x44\n\x08Retrieve\x12\x17.rag.v1.RetrieveRequest\x1a\x18.rag.v1.RetrieveResponse\"\x03\x90\x02\x01\x30\x01\x12\x38\n\x05Index\x12\x14.rag.v1.IndexRequest\x1a\x15.rag.v1.IndexResponse(\x01\x30\x01\x12Q\n\rListDocuments\x12\x1c.rag.v1.ListDocumentsRequest\x1a\x1d.rag.v1.ListDocumentsResponse\"\x03\x90\x02\x01\x12K\n\x0bGetDocument\x12\x1a.rag.v1.GetDocumentRequest\x1a\x1b.rag.v1.GetDocumentResponse\"\x03\x90\x02\x01\x12N\n\x0cListPassages\x12\x1b.rag.v1.ListPassagesRequest\x1a\x1c.rag.v1.ListPassagesResponse\"\x03\x90\x02\x01\x12K\n\x0bRevokeIndex\x12\x1a.rag.v1.RevokeIndexRequest\x1a\x1b.rag.v1.RevokeIndexResponse\"\x03\x90\x02\x02\x12T\n\x0e\x44\x65leteDocument\x12\x1d.rag.v1.DeleteDocumentRequest\x1a\x1e.rag.v1.DeleteDocumentResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,10 +45,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRIEVERSERVICE'].methods_by_name['GetDocument']._serialized_options = b'\220\002\001'
   _globals['_RETRIEVERSERVICE'].methods_by_name['ListPassages']._loaded_options = None
   _globals['_RETRIEVERSERVICE'].methods_by_name['ListPassages']._serialized_options = b'\220\002\001'
-  _globals['_RETRIEVALMODE']._serialized_start=2473
-  _globals['_RETRIEVALMODE']._serialized_end=2601
-  _globals['_RETRIEVALSTAGE']._serialized_start=2603
-  _globals['_RETRIEVALSTAGE']._serialized_end=2711
+  _globals['_RETRIEVERSERVICE'].methods_by_name['RevokeIndex']._loaded_options = None
+  _globals['_RETRIEVERSERVICE'].methods_by_name['RevokeIndex']._serialized_options = b'\220\002\002'
+  _globals['_RETRIEVERSERVICE'].methods_by_name['DeleteDocument']._loaded_options = None
+  _globals['_RETRIEVERSERVICE'].methods_by_name['DeleteDocument']._serialized_options = b'\220\002\002'
+  _globals['_RETRIEVALMODE']._serialized_start=2655
+  _globals['_RETRIEVALMODE']._serialized_end=2783
+  _globals['_RETRIEVALSTAGE']._serialized_start=2785
+  _globals['_RETRIEVALSTAGE']._serialized_end=2893
   _globals['_RETRIEVEREQUEST']._serialized_start=90
   _globals['_RETRIEVEREQUEST']._serialized_end=259
   _globals['_RETRIEVERESPONSE']._serialized_start=262
@@ -60,39 +64,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRIEVESUMMARY']._serialized_start=663
   _globals['_RETRIEVESUMMARY']._serialized_end=840
   _globals['_DOCUMENT']._serialized_start=843
-  _globals['_DOCUMENT']._serialized_end=1234
-  _globals['_DOCUMENT_METADATAENTRY']._serialized_start=1164
-  _globals['_DOCUMENT_METADATAENTRY']._serialized_end=1234
-  _globals['_INDEXREQUEST']._serialized_start=1237
-  _globals['_INDEXREQUEST']._serialized_end=1380
-  _globals['_INDEXHEADER']._serialized_start=1383
-  _globals['_INDEXHEADER']._serialized_end=1670
-  _globals['_INDEXHEADER_METADATAENTRY']._serialized_start=1164
-  _globals['_INDEXHEADER_METADATAENTRY']._serialized_end=1234
-  _globals['_INDEXPASSAGES']._serialized_start=1672
-  _globals['_INDEXPASSAGES']._serialized_end=1739
-  _globals['_INDEXCOMMIT']._serialized_start=1741
-  _globals['_INDEXCOMMIT']._serialized_end=1812
-  _globals['_INDEXRESPONSE']._serialized_start=1814
-  _globals['_INDEXRESPONSE']._serialized_end=1919
-  _globals['_INDEXPROGRESS']._serialized_start=1921
-  _globals['_INDEXPROGRESS']._serialized_end=1962
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=1964
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=2025
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=2027
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=2112
-  _globals['_GETDOCUMENTREQUEST']._serialized_start=2114
-  _globals['_GETDOCUMENTREQUEST']._serialized_end=2155
-  _globals['_GETDOCUMENTRESPONSE']._serialized_start=2157
-  _globals['_GETDOCUMENTRESPONSE']._serialized_end=2214
-  _globals['_LISTPASSAGESREQUEST']._serialized_start=2216
-  _globals['_LISTPASSAGESREQUEST']._serialized_end=2297
-  _globals['_LISTPASSAGESRESPONSE']._serialized_start=2299
-  _globals['_LISTPASSAGESRESPONSE']._serialized_end=2381
-  _globals['_DELETEDOCUMENTREQUEST']._serialized_start=2383
-  _globals['_DELETEDOCUMENTREQUEST']._serialized_end=2427
-  _globals['_DELETEDOCUMENTRESPONSE']._serialized_start=2429
-  _globals['_DELETEDOCUMENTRESPONSE']._serialized_end=2470
-  _globals['_RETRIEVERSERVICE']._serialized_start=2714
-  _globals['_RETRIEVERSERVICE']._serialized_end=3181
+  _globals['_DOCUMENT']._serialized_end=1255
+  _globals['_DOCUMENT_METADATAENTRY']._serialized_start=1185
+  _globals['_DOCUMENT_METADATAENTRY']._serialized_end=1255
+  _globals['_INDEXREQUEST']._serialized_start=1258
+  _globals['_INDEXREQUEST']._serialized_end=1401
+  _globals['_INDEXHEADER']._serialized_start=1404
+  _globals['_INDEXHEADER']._serialized_end=1748
+  _globals['_INDEXHEADER_METADATAENTRY']._serialized_start=1185
+  _globals['_INDEXHEADER_METADATAENTRY']._serialized_end=1255
+  _globals['_INDEXPASSAGES']._serialized_start=1750
+  _globals['_INDEXPASSAGES']._serialized_end=1817
+  _globals['_INDEXCOMMIT']._serialized_start=1819
+  _globals['_INDEXCOMMIT']._serialized_end=1890
+  _globals['_INDEXRESPONSE']._serialized_start=1892
+  _globals['_INDEXRESPONSE']._serialized_end=1997
+  _globals['_INDEXPROGRESS']._serialized_start=1999
+  _globals['_INDEXPROGRESS']._serialized_end=2040
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=2042
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=2103
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=2105
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=2190
+  _globals['_GETDOCUMENTREQUEST']._serialized_start=2192
+  _globals['_GETDOCUMENTREQUEST']._serialized_end=2233
+  _globals['_GETDOCUMENTRESPONSE']._serialized_start=2235
+  _globals['_GETDOCUMENTRESPONSE']._serialized_end=2292
+  _globals['_LISTPASSAGESREQUEST']._serialized_start=2294
+  _globals['_LISTPASSAGESREQUEST']._serialized_end=2375
+  _globals['_LISTPASSAGESRESPONSE']._serialized_start=2377
+  _globals['_LISTPASSAGESRESPONSE']._serialized_end=2459
+  _globals['_REVOKEINDEXREQUEST']._serialized_start=2461
+  _globals['_REVOKEINDEXREQUEST']._serialized_end=2523
+  _globals['_REVOKEINDEXRESPONSE']._serialized_start=2525
+  _globals['_REVOKEINDEXRESPONSE']._serialized_end=2563
+  _globals['_DELETEDOCUMENTREQUEST']._serialized_start=2565
+  _globals['_DELETEDOCUMENTREQUEST']._serialized_end=2609
+  _globals['_DELETEDOCUMENTRESPONSE']._serialized_start=2611
+  _globals['_DELETEDOCUMENTRESPONSE']._serialized_end=2652
+  _globals['_RETRIEVERSERVICE']._serialized_start=2896
+  _globals['_RETRIEVERSERVICE']._serialized_end=3445
 # @@protoc_insertion_point(module_scope)

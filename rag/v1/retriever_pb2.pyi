@@ -324,6 +324,7 @@ class Document(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The document's id, unique within its tenant."""
     version: _builtins.int
@@ -342,6 +343,8 @@ class Document(_message.Message):
     """How many pages; 0 for a document without pages."""
     passage_count: _builtins.int
     """How many passages."""
+    fingerprint: _builtins.str
+    """What its writer said this version was made from; empty when it said nothing."""
     @_builtins.property
     def metadata(self) -> _containers.MessageMap[_builtins.str, _passage_pb2.MetadataValue]:
         """The client's own data, for filters."""
@@ -369,10 +372,11 @@ class Document(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _passage_pb2.MetadataValue] | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "created_at", b"created_at", "id", b"id", "media_type", b"media_type", "metadata", b"metadata", "name", b"name", "page_count", b"page_count", "passage_count", b"passage_count", "size_bytes", b"size_bytes", "title", b"title", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "created_at", b"created_at", "fingerprint", b"fingerprint", "id", b"id", "media_type", b"media_type", "metadata", b"metadata", "name", b"name", "page_count", b"page_count", "passage_count", b"passage_count", "size_bytes", b"size_bytes", "title", b"title", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -452,6 +456,9 @@ class IndexHeader(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     DIMENSION_FIELD_NUMBER: _builtins.int
+    ACCEPTED_US_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The document's id: 1 to 64 letters, digits, underscores or hyphens."""
     name: _builtins.str
@@ -468,6 +475,18 @@ class IndexHeader(_message.Message):
     """Its revision. Vectors of another model or revision than the index holds are refused."""
     dimension: _builtins.int
     """How many numbers a vector has."""
+    accepted_us: _builtins.int
+    """When the content was accepted, in microseconds since 1970 by the clock of Redis; 0 for now. A version is refused when
+    one of later content is live, or when the document was deleted since.
+    """
+    fence: _builtins.int
+    """Grows with every writer that takes up the same work (equal `accepted_us`): once a newer one has opened a version, an
+    older one can neither open nor commit any.
+    """
+    fingerprint: _builtins.str
+    """Stands for all that the version is made from, such as content, title and sizes of passages: equal fingerprints mean
+    equal versions. At most 128 characters; empty to say nothing.
+    """
     @_builtins.property
     def metadata(self) -> _containers.MessageMap[_builtins.str, _passage_pb2.MetadataValue]:
         """The client's own data, for filters. At most 64 keys."""
@@ -484,10 +503,13 @@ class IndexHeader(_message.Message):
         model: _builtins.str = ...,
         revision: _builtins.str = ...,
         dimension: _builtins.int = ...,
+        accepted_us: _builtins.int = ...,
+        fence: _builtins.int = ...,
+        fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "dimension", b"dimension", "document_id", b"document_id", "media_type", b"media_type", "metadata", b"metadata", "model", b"model", "name", b"name", "revision", b"revision", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_us", b"accepted_us", "content_hash", b"content_hash", "dimension", b"dimension", "document_id", b"document_id", "fence", b"fence", "fingerprint", b"fingerprint", "media_type", b"media_type", "metadata", b"metadata", "model", b"model", "name", b"name", "revision", b"revision", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -764,6 +786,54 @@ class ListPassagesResponse(_message.Message):
 Global___ListPassagesResponse: _TypeAlias = ListPassagesResponse  # noqa: Y015
 
 @_typing.final
+class RevokeIndexRequest(_message.Message):
+    """RevokeIndexRequest names one piece of work."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    ACCEPTED_US_FIELD_NUMBER: _builtins.int
+    document_id: _builtins.str
+    """The document's id."""
+    accepted_us: _builtins.int
+    """The `accepted_us` of its header."""
+    def __init__(
+        self,
+        *,
+        document_id: _builtins.str = ...,
+        accepted_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_us", b"accepted_us", "document_id", b"document_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeIndexRequest: _TypeAlias = RevokeIndexRequest  # noqa: Y015
+
+@_typing.final
+class RevokeIndexResponse(_message.Message):
+    """RevokeIndexResponse tells whether the work was live already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version that is live and was made by this work; 0 when none is, and none will be."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeIndexResponse: _TypeAlias = RevokeIndexResponse  # noqa: Y015
+
+@_typing.final
 class DeleteDocumentRequest(_message.Message):
     """DeleteDocumentRequest names the document to delete."""
 
@@ -793,7 +863,7 @@ class DeleteDocumentResponse(_message.Message):
 
     VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
-    """The version that was live."""
+    """The version that was live; 0 when the document existed only as jobs."""
     def __init__(
         self,
         *,

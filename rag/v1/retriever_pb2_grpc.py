@@ -61,6 +61,11 @@ class RetrieverServiceStub:
                 request_serializer=rag_dot_v1_dot_retriever__pb2.ListPassagesRequest.SerializeToString,
                 response_deserializer=rag_dot_v1_dot_retriever__pb2.ListPassagesResponse.FromString,
                 _registered_method=True)
+        self.RevokeIndex = channel.unary_unary(
+                '/rag.v1.RetrieverService/RevokeIndex',
+                request_serializer=rag_dot_v1_dot_retriever__pb2.RevokeIndexRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_retriever__pb2.RevokeIndexResponse.FromString,
+                _registered_method=True)
         self.DeleteDocument = channel.unary_unary(
                 '/rag.v1.RetrieverService/DeleteDocument',
                 request_serializer=rag_dot_v1_dot_retriever__pb2.DeleteDocumentRequest.SerializeToString,
@@ -111,9 +116,18 @@ class RetrieverServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevokeIndex(self, request, context):
+        """RevokeIndex refuses every version of one piece of work from now on, or tells that it is live already: so a cancelled
+        job can say for sure how it ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteDocument(self, request, context):
-        """DeleteDocument removes a document. It is gone for every reader when the call returns; its text is erased right
-        after.
+        """DeleteDocument removes a document, and ends the jobs that would make it. It is gone for every reader when the call
+        returns; then its text is erased from index, caches, uploads and jobs, as bytes on disk too. A document that exists
+        only as jobs can be deleted as well.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,6 +160,11 @@ def add_RetrieverServiceServicer_to_server(servicer, server):
                     servicer.ListPassages,
                     request_deserializer=rag_dot_v1_dot_retriever__pb2.ListPassagesRequest.FromString,
                     response_serializer=rag_dot_v1_dot_retriever__pb2.ListPassagesResponse.SerializeToString,
+            ),
+            'RevokeIndex': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeIndex,
+                    request_deserializer=rag_dot_v1_dot_retriever__pb2.RevokeIndexRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_retriever__pb2.RevokeIndexResponse.SerializeToString,
             ),
             'DeleteDocument': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteDocument,
@@ -290,6 +309,33 @@ class RetrieverService:
             '/rag.v1.RetrieverService/ListPassages',
             rag_dot_v1_dot_retriever__pb2.ListPassagesRequest.SerializeToString,
             rag_dot_v1_dot_retriever__pb2.ListPassagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.RetrieverService/RevokeIndex',
+            rag_dot_v1_dot_retriever__pb2.RevokeIndexRequest.SerializeToString,
+            rag_dot_v1_dot_retriever__pb2.RevokeIndexResponse.FromString,
             options,
             channel_credentials,
             insecure,

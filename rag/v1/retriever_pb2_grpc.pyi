@@ -50,9 +50,14 @@ class RetrieverServiceStub:
     """GetDocument returns one committed document."""
     ListPassages: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.ListPassagesRequest, _retriever_pb2.ListPassagesResponse]
     """ListPassages lists the passages of a document's live version, in their order."""
+    RevokeIndex: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.RevokeIndexRequest, _retriever_pb2.RevokeIndexResponse]
+    """RevokeIndex refuses every version of one piece of work from now on, or tells that it is live already: so a cancelled
+    job can say for sure how it ended.
+    """
     DeleteDocument: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.DeleteDocumentRequest, _retriever_pb2.DeleteDocumentResponse]
-    """DeleteDocument removes a document. It is gone for every reader when the call returns; its text is erased right
-    after.
+    """DeleteDocument removes a document, and ends the jobs that would make it. It is gone for every reader when the call
+    returns; then its text is erased from index, caches, uploads and jobs, as bytes on disk too. A document that exists
+    only as jobs can be deleted as well.
     """
 
 @_typing.type_check_only
@@ -77,9 +82,14 @@ class RetrieverServiceAsyncStub(RetrieverServiceStub):
     """GetDocument returns one committed document."""
     ListPassages: _aio.UnaryUnaryMultiCallable[_retriever_pb2.ListPassagesRequest, _retriever_pb2.ListPassagesResponse]  # type: ignore[assignment]
     """ListPassages lists the passages of a document's live version, in their order."""
+    RevokeIndex: _aio.UnaryUnaryMultiCallable[_retriever_pb2.RevokeIndexRequest, _retriever_pb2.RevokeIndexResponse]  # type: ignore[assignment]
+    """RevokeIndex refuses every version of one piece of work from now on, or tells that it is live already: so a cancelled
+    job can say for sure how it ended.
+    """
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_retriever_pb2.DeleteDocumentRequest, _retriever_pb2.DeleteDocumentResponse]  # type: ignore[assignment]
-    """DeleteDocument removes a document. It is gone for every reader when the call returns; its text is erased right
-    after.
+    """DeleteDocument removes a document, and ends the jobs that would make it. It is gone for every reader when the call
+    returns; then its text is erased from index, caches, uploads and jobs, as bytes on disk too. A document that exists
+    only as jobs can be deleted as well.
     """
 
 class RetrieverServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -133,13 +143,24 @@ class RetrieverServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListPassages lists the passages of a document's live version, in their order."""
 
     @_abc_1.abstractmethod
+    def RevokeIndex(
+        self,
+        request: _retriever_pb2.RevokeIndexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retriever_pb2.RevokeIndexResponse, _abc.Awaitable[_retriever_pb2.RevokeIndexResponse]]:
+        """RevokeIndex refuses every version of one piece of work from now on, or tells that it is live already: so a cancelled
+        job can say for sure how it ended.
+        """
+
+    @_abc_1.abstractmethod
     def DeleteDocument(
         self,
         request: _retriever_pb2.DeleteDocumentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retriever_pb2.DeleteDocumentResponse, _abc.Awaitable[_retriever_pb2.DeleteDocumentResponse]]:
-        """DeleteDocument removes a document. It is gone for every reader when the call returns; its text is erased right
-        after.
+        """DeleteDocument removes a document, and ends the jobs that would make it. It is gone for every reader when the call
+        returns; then its text is erased from index, caches, uploads and jobs, as bytes on disk too. A document that exists
+        only as jobs can be deleted as well.
         """
 
 def add_RetrieverServiceServicer_to_server(servicer: RetrieverServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
