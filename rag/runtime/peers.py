@@ -28,6 +28,7 @@ MARGIN_S = 0.02
 _DEFAULT_TIMEOUT_S = 30.0
 _HEALTH_TIMEOUT_S = 1.0
 _WAITING_PER_CALL = 4
+_REPEATABLE = {MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT}
 
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
@@ -155,12 +156,12 @@ async def open_peer(address: str, full_name: str, *others: str, max_calls: int =
 
 
 def service_config(full_name: str, *others: str) -> dict[str, Any]:
-    """Return the gRPC service config of services: balancing over healthy servers, retries of what only reads."""
-    reads = [
+    """Return the gRPC service config of services: balancing over healthy servers, retries of what may be repeated."""
+    repeatable = [
         {"service": name, "method": method.name}
         for name in (full_name, *others)
         for method in descriptor_pool.Default().FindServiceByName(name).methods
-        if method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+        if method.GetOptions().idempotency_level in _REPEATABLE
     ]
     retry = {
         "maxAttempts": 4,
@@ -172,7 +173,7 @@ def service_config(full_name: str, *others: str) -> dict[str, Any]:
     return {
         "loadBalancingConfig": [{"round_robin": {}}],
         **({} if others else {"healthCheckConfig": {"serviceName": full_name}}),
-        "methodConfig": [{"name": reads, "retryPolicy": retry}],
+        "methodConfig": [{"name": repeatable, "retryPolicy": retry}],
         "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
     }
 

@@ -15,7 +15,7 @@ import uvloop
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
-from rag.runtime import logs, tracing
+from rag.runtime import failpoints, logs, tracing
 from rag.runtime.calls import Admission
 from rag.runtime.errors import FailedPrecondition, Internal, RagError
 from rag.runtime.health import Health
@@ -92,6 +92,7 @@ def run(kind: type[S], wire: Wire[S], *, spawns: bool = False) -> None:
         sys.exit(f"{name}: {error}")
     logs.configure(name, settings.log_format, settings.log_level)
     tracing.configure(name, settings.otlp_endpoint)
+    failpoints.arm(settings.failpoint)
     try:
         loop = asyncio.run if spawns else uvloop.run
         loop(_main(settings, wire))

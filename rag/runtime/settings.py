@@ -38,6 +38,13 @@ class SharedSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias="RAG_LOG_LEVEL", description="The least severe line that is logged."
     )
+    failpoint: str = Field(
+        "",
+        pattern="^([a-z_]+:[1-9][0-9]{0,5}(:stop)?)?$",
+        validation_alias="RAG_FAILPOINT",
+        description="For tests: the process kills itself when it reaches this point for the n-th time, as `name:n`, "
+        "or is stopped there, as `name:n:stop`.",
+    )
     otlp_endpoint: str = Field(
         "",
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("embedder", "retriever", "generator", "ingestor", "gateway")
 ROOMS = {"__init__", "__main__", "settings", "wiring", "service"}
 TECHNOLOGY = {
-    "backoff", "fastapi", "fsspec", "google", "grpc", "grpc_health", "grpc_status", "httpx", "milvus_lite", "onnx", "onnxruntime",
-    "openai", "pymilvus", "pypdf", "rag.metadata", "rag.passage_proto", "rag.runtime.peers", "rag.runtime.redis", "rag.v1", "redis", "starlette",
-    "tokenizers", "trafilatura", "uvicorn",
+    "docx", "fastapi", "fsspec", "google", "grpc", "grpc_health", "grpc_status", "httpx", "ijson", "lxml", "milvus_lite", "onnx", "onnxruntime",
+    "openai", "openpyxl", "pptx", "pymilvus", "pypdf", "rag.metadata", "rag.passage_proto", "rag.runtime.peers", "rag.runtime.redis", "rag.v1", "redis", "starlette",
+    "tenacity", "tokenizers", "trafilatura", "uvicorn",
 }  # fmt: skip
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 250, 45
 DRAWERS = re.compile(r"utils?|helpers?|common|managers?|misc")

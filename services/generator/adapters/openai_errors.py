@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from openai import APIError, APIStatusError, APITimeoutError
 
+from rag.runtime import backoff
 from rag.runtime.errors import DeadlineExceeded, FailedPrecondition, Overloaded, RagError, Unavailable
 
 _RETRY_AFTER_S = 5.0
+_MOST_RETRY_AFTER_S = 3_600.0
 
 
 def translated(error: Exception, *, began: bool) -> RagError:
@@ -34,7 +38,7 @@ def _of_status(error: APIStatusError) -> RagError:
     if status == 404:
         return FailedPrecondition("The language model's server does not know the model.", "MODEL_NOT_FOUND")
     if status == 429:
-        wait = retry_after_s(error.response.headers.get("retry-after"))
+        wait = _asked_s(error.response.headers)
         return Overloaded("The language model is used too much at the moment.", "MODEL_RATE_LIMITED", wait)
     if status in {408, 504}:
         return DeadlineExceeded("The language model took too long.", "MODEL_TIMEOUT")
@@ -44,9 +48,9 @@ def _of_status(error: APIStatusError) -> RagError:
 
 
 def retry_after_s(header: str | None) -> float:
-    """Return the seconds a Retry-After header asks for; 5 when it is missing, a date or nonsense; at most an hour."""
-    try:
-        seconds = float(header or _RETRY_AFTER_S)
-    except ValueError:
-        return _RETRY_AFTER_S
-    return min(max(seconds, 0.0), 3_600.0) if seconds == seconds else _RETRY_AFTER_S  # noqa: PLR0124 - NaN
+    """Return the seconds a Retry-After header asks for; 5 when it is missing or nonsense; at most an hour."""
+    return _asked_s({"retry-after": header or ""})
+
+
+def _asked_s(headers: Mapping[str, str]) -> float:
+    return backoff.retry_after_s(headers, default_s=_RETRY_AFTER_S, most_s=_MOST_RETRY_AFTER_S)
