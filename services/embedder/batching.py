@@ -1,28 +1,34 @@
-"""Dynamic batching: callers that ask at the same time share runs of the model.
+"""Dynamic batching: callers that ask at the same time share runs of the model, and the same text is one piece for all.
 
 Nothing waits while the model is idle: the first text starts a run at once, and whatever arrives during that run is
 gathered for the next. Patience is for the moment after a run that several callers shared: they answer their own
 clients and come back within a few milliseconds, and waiting for them makes one run out of two. A caller that is alone
 never waits.
+
+A run belongs to nobody: when its last caller leaves it goes on to its end, and what it computed is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from rag.runtime.errors import Internal, InvalidInput, Overloaded, RagError, Unavailable
-from rag.runtime.logs import get_logger
+from rag.ids import new_id
+from rag.runtime.context import CallContext, bound, remaining_s
+from rag.runtime.errors import InvalidInput, Overloaded, Unavailable
+from rag.runtime.tasks import cancel_all
 from services.embedder import metrics
+from services.embedder.caching import Document
+from services.embedder.finishing import Finishing, Keep
 from services.embedder.model import Bounds, Encoded, Model, Piece
 from services.embedder.queueing import FairQueue, Waiting
 from services.embedder.tickets import Ticket
 
 _MAX_RETRY_AFTER_S = 30.0
 _MIN_RETRY_AFTER_S = 0.1
-
-log = get_logger(__name__)
+_CLOSING_S = 1.0
 
 Run = Sequence[Waiting]
 
@@ -33,8 +39,11 @@ class Batcher:
     Args:
         model: What is run.
         bounds: How much a run takes and how many go on at once.
+        keep: Keeps what a run computed, before its callers hear of it.
         queue_tokens: How much may wait; a caller that comes when it is full is refused.
         patience_s: How long a text waits for company after a shared run, in seconds.
+        linger_s: How long a run may go on after its last caller left, in seconds: an endpoint that hangs must not hold
+            the places of those who still wait.
         clock: Monotonic seconds.
     """
 
@@ -42,54 +51,80 @@ class Batcher:
         self,
         model: Model,
         bounds: Bounds,
+        keep: Keep,
+        *,
         queue_tokens: int,
         patience_s: float,
+        linger_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
         self._bounds = bounds
+        self._finishing = Finishing(keep)
         self._queue_tokens = queue_tokens
         self._patience_s = patience_s
+        self._linger_s = linger_s
         self._clock = clock
         self._queue = FairQueue(bounds)
         self._running: dict[asyncio.Task[None], Run] = {}
         self._company_until = float("-inf")
+        self._busy_since = 0.0
         self._tokens_per_s = 1_000.0
         self._wake: asyncio.Handle | None = None
         self._closed = False
 
-    def submit(self, pieces: Sequence[Piece], *, begun: bool = False) -> Ticket:
-        """Queue the pieces, one or more, and return at once.
+    def submit(self, pieces: Mapping[str, Piece], document: Document | None = None, *, begun: bool = False) -> Ticket:
+        """Queue the pieces, one or more, and return at once. One that is queued or running already is joined.
 
         Args:
-            pieces: What to run.
+            pieces: What to run, by the key of the text.
+            document: Whose texts they are.
             begun: The caller has a part of its answer already and is not refused half-way. The queue stays bounded:
                 a call has two windows of texts in it at most, and calls are counted at the door.
 
         Raises:
             Overloaded: EMBEDDER_BUSY when the queue is full.
             Unavailable: EMBEDDER_STOPPING.
+            DeadlineExceeded: when the caller has no time left.
         """
         if self._closed:
             raise _stopping()
-        queued = self._queue.tokens
-        if queued and not begun and queued + sum(piece.tokens for piece in pieces) > self._queue_tokens:
-            wait_s = min(_MAX_RETRY_AFTER_S, max(_MIN_RETRY_AFTER_S, queued / self._tokens_per_s))
-            raise Overloaded("The embedder has too much to do; try again later.", "EMBEDDER_BUSY", wait_s)
-        ticket = Ticket(len(pieces), self._drop_closed)
-        self._queue.add(pieces, ticket, self._clock())
+        if not begun:
+            self._refuse_beyond_limit(pieces)
+        ticket = Ticket(len(pieces), self._left, time.monotonic() + remaining_s(math.inf))
+        turn, now = self._queue.turn, self._clock()
+        for index, (key, piece) in enumerate(pieces.items()):
+            turn += piece.tokens
+            item = self._finishing.on_the_way.get(key)
+            if item is None:
+                item = self._finishing.on_the_way[key] = Waiting(key, piece, turn, now)
+                self._queue.add(item)
+            else:
+                ticket.joined += 1
+                self._queue.hasten(item, turn)
+            item.join(ticket, index, document)
         self._schedule()
         return ticket
 
     async def close(self) -> None:
-        """Stop: runs are cancelled, whoever still waits hears Unavailable."""
+        """Stop: whoever still waits hears Unavailable; runs get a moment to end, so that their vectors are kept."""
         self._closed = True
-        for ticket in self._queue.tickets().union(*map(_by_ticket, self._running.values())):
-            ticket.fail(_stopping())
-        self._drop_closed()
-        await asyncio.gather(*self._running, return_exceptions=True)
         if self._wake is not None:
             self._wake.cancel()
+        for item in (*self._queue.take_all(), *(item for run in self._running.values() for item in run)):
+            for ticket, _ in item.waiters:
+                ticket.fail(_stopping())
+        if self._running:
+            await asyncio.wait(self._running, timeout=min(self._linger_s, _CLOSING_S))
+        await cancel_all(list(self._running))
+        await self._finishing.close()
+
+    def _refuse_beyond_limit(self, pieces: Mapping[str, Piece]) -> None:
+        new = sum(piece.tokens for key, piece in pieces.items() if key not in self._finishing.on_the_way)
+        queued = self._queue.tokens
+        if queued and new and queued + new > self._queue_tokens:
+            wait_s = min(_MAX_RETRY_AFTER_S, max(_MIN_RETRY_AFTER_S, queued / self._tokens_per_s))
+            raise Overloaded("The embedder has too much to do; try again later.", "EMBEDDER_BUSY", wait_s)
 
     def _schedule(self, delay_s: float = 0.0) -> None:
         # Through the loop even without delay: all that is submitted in the same tick shares the first run.
@@ -98,12 +133,13 @@ class Batcher:
         self._wake = asyncio.get_running_loop().call_later(delay_s, self._start_runs)
 
     def _start_runs(self) -> None:
-        while self._queue and len(self._running) < self._bounds.parallel:
+        while self._queue and len(self._running) < self._bounds.parallel and not self._closed:
             delay_s = self._patience_left_s()
             if delay_s > 0:
                 self._schedule(delay_s)
                 break
             run = self._queue.take_run()
+            self._count_busy()
             task = asyncio.get_running_loop().create_task(self._run(run))
             self._running[task] = run
             task.add_done_callback(self._ended)
@@ -115,50 +151,65 @@ class Batcher:
         return min(self._queue.oldest() + self._patience_s, self._company_until) - self._clock()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        self._count_busy()
         run = self._running.pop(task)
-        if len(_by_ticket(run)) > 1:
+        if task.cancelled():
+            self._finishing.fail(run, _stopping())
+        if len({ticket for item in run for ticket, _ in item.waiters}) > 1:
             self._company_until = self._clock() + self._patience_s
-        self._schedule()
+        if not self._closed:
+            self._schedule()
 
-    def _drop_closed(self) -> None:
-        self._queue.drop_closed()
-        metrics.QUEUED_TEXTS.set(len(self._queue))
+    def _count_busy(self) -> None:
+        now = self._clock()
+        if self._running:
+            metrics.BUSY_SECONDS.inc(max(0.0, now - self._busy_since))
+        self._busy_since = now
+
+    def _left(self) -> None:
+        self._drop_unwanted()
         for task, run in self._running.items():
-            if all(item.ticket.closed for item in run):
-                task.cancel()
+            if not _wanted(run):
+                asyncio.get_running_loop().call_later(self._linger_s, self._abandon, task)
+
+    def _drop_unwanted(self) -> None:
+        self._finishing.forget(self._queue.drop_unwanted())
+        metrics.QUEUED_TEXTS.set(len(self._queue))
+
+    def _abandon(self, task: asyncio.Task[None]) -> None:
+        run = self._running.get(task, ())
+        if run and not _wanted(run):
+            self._finishing.forget(run)  # nobody may join what is about to end
+            task.cancel()
 
     async def _run(self, run: Run) -> None:
-        tickets = _by_ticket(run)
-        try:
+        until = max(ticket.until for item in run for ticket, _ in item.waiters)
+        # Its own context: the task began in that of whichever caller came last, who has no say over the others.
+        with bound(CallContext(new_id("run"), "embedder", None if math.isinf(until) else until)):
             await self._encode(run)
-        except InvalidInput as error:
-            # One caller's bad text must not fail the others of the run: each is tried alone.
-            for ticket, items in tickets.items():
-                if len(tickets) > 1:
-                    await self._encode_alone(ticket, items)
-                else:
-                    ticket.fail(error)
-        except Exception as error:  # noqa: BLE001 - goes to every caller of the run, and each raises it
-            _fail(tickets, error)
-
-    async def _encode_alone(self, ticket: Ticket, items: Run) -> None:
-        try:
-            await self._encode(items)
-        except Exception as error:  # noqa: BLE001 - goes to the caller, who raises it
-            _fail([ticket], error)
 
     async def _encode(self, items: Run) -> None:
         started = self._clock()
-        encoded = await self._model.encode([item.piece for item in items])
-        self._measure(encoded, self._clock() - started)
-        expected = sum(item.piece.tokens for item in items)
-        before = counted = 0
-        for item, vector in zip(items, encoded.vectors, strict=True):
-            # The model counts the run as a whole; each piece bears its part, and the parts add up to the whole.
-            before += item.piece.tokens
-            share = encoded.tokens * before // expected - counted
-            counted += share
-            item.ticket.deliver(item.index, vector, share)
+        try:
+            encoded = await self._model.encode([item.piece for item in items])
+        except InvalidInput as error:
+            if len(items) == 1:
+                self._finishing.fail(items, error)
+            else:
+                await self._encode_halves(items)
+        except Exception as error:  # noqa: BLE001 - goes to every caller of the run, and each raises it
+            self._finishing.fail(items, error)
+            self._drop_unwanted()
+        else:
+            self._measure(encoded, self._clock() - started)
+            self._finishing.finish(items, encoded)
+
+    async def _encode_halves(self, items: Run) -> None:
+        # Too much at once, or one bad text: either way the halves tell, and no good text fails for a bad one.
+        metrics.RUNS_SPLIT.inc()
+        middle = len(items) // 2
+        await self._encode(items[:middle])
+        await self._encode(items[middle:])
 
     def _measure(self, encoded: Encoded, seconds: float) -> None:
         metrics.RUN_SECONDS.observe(seconds)
@@ -167,21 +218,8 @@ class Batcher:
             self._tokens_per_s += 0.2 * (encoded.tokens / seconds - self._tokens_per_s)
 
 
-def _by_ticket(run: Run) -> Mapping[Ticket, Run]:
-    found: dict[Ticket, list[Waiting]] = {}
-    for item in run:
-        found.setdefault(item.ticket, []).append(item)
-    return found
-
-
-def _fail(tickets: Mapping[Ticket, Run] | Sequence[Ticket], error: Exception) -> None:
-    if not isinstance(error, RagError):
-        log.error("model_failed", exc_info=error)
-        failed = Internal("The embedding model failed.", "MODEL_FAILED")
-        failed.__cause__ = error
-        error = failed
-    for ticket in tickets:
-        ticket.fail(error)
+def _wanted(run: Run) -> bool:
+    return any(item.wanted for item in run)
 
 
 def _stopping() -> Unavailable:

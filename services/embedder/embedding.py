@@ -7,7 +7,6 @@ import unicodedata
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
 from urllib.parse import quote
 
 import numpy as np
@@ -17,6 +16,7 @@ from rag.runtime.logs import get_logger
 from rag.vectors import Vectors
 from services.embedder import metrics
 from services.embedder.batching import Batcher
+from services.embedder.caching import Caches, Document
 from services.embedder.model import Model, ModelInfo, Piece
 from services.embedder.tickets import Ticket
 
@@ -24,22 +24,7 @@ MAX_TEXTS = 2_048
 MAX_BYTES = 1 << 20
 _BATCH_BYTES = 900 << 10  # a message stays under 1 MiB with room for its other fields
 
-Source = Literal["memory", "redis"]
-
 log = get_logger(__name__)
-
-
-class VectorCache(Protocol):
-    """Vectors by key, kept for a while.
-
-    A cache never raises: what it cannot read is a miss, what it cannot write is not kept.
-    """
-
-    async def get(self, keys: Sequence[str], dimension: int) -> Sequence[Vectors | None]:
-        """Return the vector of each key, shape (dimension,), or None; one of another length is None too."""
-
-    async def put(self, vectors: Mapping[str, Vectors]) -> None:
-        """Keep the vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +57,8 @@ class _Window:
     keys: Sequence[str]
     found: dict[str, Vectors]
     from_redis: int
-    missing: Sequence[str]
-    pieces: Sequence[Piece]
+    pieces: Mapping[str, Piece]
+    """Those at work, by key."""
     ticket: Ticket | None
 
 
@@ -83,13 +68,11 @@ class Embedding:
     Args:
         model: Computes vectors.
         batcher: Runs the model for all callers.
-        caches: Asked in this order; what a later one knows is kept by the earlier ones.
+        caches: What is known; the batcher adds to it.
         batch_texts: The most texts in one batch of an answer.
     """
 
-    def __init__(
-        self, model: Model, batcher: Batcher, caches: Mapping[Source, VectorCache], batch_texts: int = 128
-    ) -> None:
+    def __init__(self, model: Model, batcher: Batcher, caches: Caches, batch_texts: int = 128) -> None:
         self._model = model
         self._batcher = batcher
         self._caches = caches
@@ -111,10 +94,24 @@ class Embedding:
             self._answered = True
         return True
 
-    async def embed(self, texts: Sequence[str]) -> AsyncGenerator[Batch]:
+    async def forget(self, document: Document) -> int:
+        """Drop the cached vectors of a document's texts; return how many.
+
+        Other processes have them in memory for less than a minute more.
+
+        Raises:
+            Unavailable: some may be left; repeating it drops them.
+        """
+        return await self._caches.forget(document)
+
+    async def embed(self, texts: Sequence[str], document: Document | None = None) -> AsyncGenerator[Batch]:
         """Yield the vectors of the texts in order, a batch as soon as it is whole.
 
         The next batch is looked up and queued while one is at work, so the model does not wait for the caches.
+
+        Args:
+            texts: What to embed.
+            document: Whose texts they are, so that `forget` finds them.
 
         Raises:
             InvalidInput: NO_TEXTS, TOO_MANY_TEXTS, EMPTY_TEXT, TEXTS_TOO_LARGE.
@@ -134,7 +131,7 @@ class Embedding:
             for part in _parts(len(texts), self._batch_size(info)):
                 fresh = {key: text for key, text in zip(keys[part], normal[part], strict=True) if key not in seen}
                 seen.update(fresh)
-                flight.append(await self._launch(info, part.start, keys[part], fresh, begun=bool(part.start)))
+                flight.append(await self._launch(info, part.start, keys[part], fresh, document))
                 if len(flight) > 1:
                     yield await self._land(info, flight.popleft(), repeated, known)
             while flight:
@@ -148,13 +145,17 @@ class Embedding:
         return max(1, min(self._batch_texts, _BATCH_BYTES // (4 * info.dimension)))
 
     async def _launch(
-        self, info: ModelInfo, offset: int, keys: Sequence[str], fresh: Mapping[str, str], *, begun: bool
+        self, info: ModelInfo, offset: int, keys: Sequence[str], fresh: Mapping[str, str], document: Document | None
     ) -> _Window:
-        found, from_redis = await self._look_up(list(fresh), info.dimension)
-        missing = [key for key in fresh if key not in found]
-        pieces = await self._model.prepare([fresh[key] for key in missing]) if missing else []
-        ticket = self._batcher.submit(pieces, begun=begun) if pieces else None
-        return _Window(offset, keys, found, from_redis, missing, pieces, ticket)
+        known = await self._caches.look_up(list(fresh), info.dimension, document)
+        missing = [key for key in fresh if key not in known.vectors]
+        prepared = await self._model.prepare([fresh[key] for key in missing]) if missing else []
+        # Looked up once more, and nothing happens from here to the submission: what was on its way through the model
+        # meanwhile is known now, and what still is gets joined. So nothing is computed twice.
+        late = self._caches.remembered(missing, info.dimension)
+        pieces = {key: piece for key, piece in zip(missing, prepared, strict=True) if key not in late}
+        ticket = self._batcher.submit(pieces, document, begun=bool(offset)) if pieces else None
+        return _Window(offset, keys, known.vectors | late, known.from_shared, pieces, ticket)
 
     async def _land(
         self, info: ModelInfo, window: _Window, repeated: Iterable[str], known: dict[str, Vectors]
@@ -165,32 +166,10 @@ class Embedding:
                 computed, tokens = await window.ticket.result()
             finally:
                 window.ticket.leave()
-            new = dict(zip(window.missing, computed, strict=True))
-            for cache in self._caches.values():
-                await cache.put(new)
-            vectors |= new
+            vectors |= dict(zip(window.pieces, computed, strict=True))
         known.update({key: vectors[key] for key in vectors.keys() & repeated})
         rows = np.stack([vectors[key] if key in vectors else known[key] for key in window.keys])
         return Batch(window.offset, rows, info, _count(window, tokens))
-
-    async def _look_up(self, keys: Sequence[str], dimension: int) -> tuple[dict[str, Vectors], int]:
-        """Return the vectors that some cache has, and how many of them only Redis had."""
-        found: dict[str, Vectors] = {}
-        from_redis = 0
-        asked: list[VectorCache] = []
-        for source, cache in self._caches.items():
-            missing = [key for key in keys if key not in found]
-            if not missing:
-                break
-            answers = zip(missing, await cache.get(missing, dimension), strict=True)
-            new = {key: vector for key, vector in answers if vector is not None}
-            if new:
-                for earlier in asked:
-                    await earlier.put(new)
-            from_redis += len(new) if source == "redis" else 0
-            found |= new
-            asked.append(cache)
-        return found, from_redis
 
 
 def check_texts(texts: Sequence[str]) -> None:
@@ -229,9 +208,9 @@ def _parts(texts: int, size: int) -> Iterator[slice]:
 
 
 def _count(window: _Window, tokens: int) -> Usage:
-    """Count a batch; a text that the same call asked for before came from memory."""
-    truncated = sum(piece.truncated for piece in window.pieces)
-    computed = len(window.missing)
+    """Count a batch; a text that this or another call asked for before came from memory."""
+    truncated = sum(piece.truncated for piece in window.pieces.values())
+    computed = len(window.pieces) - (window.ticket.joined if window.ticket else 0)
     from_memory = len(window.keys) - computed - window.from_redis
     for source, count in (("memory", from_memory), ("redis", window.from_redis), ("computed", computed)):
         metrics.VECTORS.labels(source).inc(count)

@@ -16,7 +16,17 @@ RUN_TOKENS = Histogram(
     "Tokens that went through one run of the model, padding not counted.",
     buckets=(16, 64, 128, 256, 512, 1_024, 2_048, 4_096, 16_384, 65_536, 262_144),
 )
+RUNS_SPLIT = Counter(
+    "embedder_runs_split_total",
+    "Runs that the model refused as too large or for one bad text, and that were tried again in halves.",
+)
+BUSY_SECONDS = Counter("ragmesh_embedder_busy_seconds_total", "Seconds in which at least one run was going on.")
 QUEUED_TEXTS = Gauge("embedder_queued_texts", "Texts that wait for a run of the model.")
 CACHE_FAILURES = Counter(
     "embedder_cache_failures_total", "Reads and writes of the Redis cache that failed.", ["action"]
 )
+UNWRITTEN = Counter(
+    "embedder_unwritten_total", "Vectors and claims to them given up because too many waited for Redis to come back."
+)
+RETRIES = Counter("embedder_model_retries_total", "Requests to the endpoint that were tried again.")
+COOLDOWNS = Counter("embedder_model_cooldowns_total", "Refusals of the endpoint that began or prolonged a cooldown.")

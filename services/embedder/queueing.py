@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from services.embedder.caching import Document
 from services.embedder.model import Bounds, Piece
 from services.embedder.tickets import Ticket
 
@@ -13,17 +14,28 @@ _LOOK_AHEAD = 512
 """How many waiting pieces are looked at for one run: a long queue must not make the choice slow."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Waiting:
-    """One piece in the queue."""
+    """One piece on its way through the model, and all who wait for it."""
 
+    key: str
+    piece: Piece
     turn: int
     arrived: float
     """On the batcher's clock, in seconds."""
-    piece: Piece
-    ticket: Ticket
-    index: int
-    """Its place in its ticket."""
+    waiters: list[tuple[Ticket, int]] = field(default_factory=list)
+    """Tickets, each with the place of this piece in it."""
+    asked_by: set[Document | None] = field(default_factory=set)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody still waits for it."""
+        return any(not ticket.closed for ticket, _ in self.waiters)
+
+    def join(self, ticket: Ticket, index: int, document: Document | None) -> None:
+        """Let one more wait for it."""
+        self.waiters.append((ticket, index))
+        self.asked_by.add(document)
 
 
 class FairQueue:
@@ -36,36 +48,46 @@ class FairQueue:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._waiting: list[Waiting] = []
-        self._turn = 0
+        self.turn = 0
+        """The turn that the model is at."""
         self.tokens = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, pieces: Sequence[Piece], ticket: Ticket, now: float) -> None:
-        """Queue the pieces of one submission."""
-        turn = self._turn
-        for index, piece in enumerate(pieces):
-            turn += piece.tokens
-            self.tokens += piece.tokens
-            bisect.insort(self._waiting, Waiting(turn, now, piece, ticket, index), key=lambda item: item.turn)
+    def add(self, item: Waiting) -> None:
+        """Queue a piece."""
+        self.tokens += item.piece.tokens
+        bisect.insort(self._waiting, item, key=lambda waiting: waiting.turn)
+
+    def hasten(self, item: Waiting, turn: int) -> None:
+        """Give a piece an earlier turn, if it is here and this one is earlier."""
+        if turn < item.turn and item in self._waiting:
+            self._waiting.remove(item)
+            item.turn = turn
+            bisect.insort(self._waiting, item, key=lambda waiting: waiting.turn)
 
     def oldest(self) -> float:
         """Return when the piece arrived that waits longest."""
         return min(item.arrived for item in self._waiting)
 
-    def tickets(self) -> set[Ticket]:
-        """Return the tickets that have a piece here."""
-        return {item.ticket for item in self._waiting}
+    def drop_unwanted(self) -> Sequence[Waiting]:
+        """Take out the pieces that nobody waits for."""
+        dropped = [item for item in self._waiting if not item.wanted]
+        if dropped:
+            self._keep([item for item in self._waiting if item.wanted])
+        return dropped
 
-    def drop_closed(self) -> None:
-        """Forget the pieces that nobody waits for."""
-        self._keep([item for item in self._waiting if not item.ticket.closed])
+    def take_all(self) -> Sequence[Waiting]:
+        """Take out everything."""
+        taken = self._waiting
+        self._keep([])
+        return taken
 
     def take_run(self) -> Sequence[Waiting]:
         """Take out whoever's turn it is and those nearest in length, by length, so that little of the run is padding."""
         lead = self._waiting[0]
-        self._turn = lead.turn
+        self.turn = lead.turn
         near = sorted(self._waiting[:_LOOK_AHEAD], key=lambda item: item.piece.tokens)
         first = last = near.index(lead)
         while last + 1 < len(near) and self._fits(near[first : last + 2]):

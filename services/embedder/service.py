@@ -8,9 +8,12 @@ from typing import Any
 
 import grpc
 
+from rag.ids import check_id
+from rag.runtime.context import current
 from rag.v1 import embedder_pb2 as pb
 from rag.v1.embedder_pb2_grpc import EmbedderServiceServicer
 from rag.vectors import pack
+from services.embedder.caching import Document
 from services.embedder.embedding import Batch, Embedding
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -24,7 +27,8 @@ class EmbedderServicer(EmbedderServiceServicer):
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> AsyncIterator[pb.EmbedResponse]:
         """Stream the vectors of the texts, batch by batch."""
-        async with aclosing(self._embedding.embed(tuple(request.texts))) as batches:
+        document = _document(request.document_id) if request.document_id else None
+        async with aclosing(self._embedding.embed(tuple(request.texts), document)) as batches:
             async for batch in batches:
                 yield _response(batch)
 
@@ -38,6 +42,15 @@ class EmbedderServicer(EmbedderServiceServicer):
             max_input_tokens=info.max_input_tokens,
             provider=info.provider,
         )
+
+    async def ForgetVectors(self, request: pb.ForgetVectorsRequest, context: Context) -> pb.ForgetVectorsResponse:
+        """Drop the cached vectors of a document's texts."""
+        forgotten = await self._embedding.forget(_document(request.document_id))
+        return pb.ForgetVectorsResponse(forgotten=forgotten)
+
+
+def _document(document_id: str) -> Document:
+    return Document(current().tenant, check_id(document_id, "document_id"))
 
 
 def _response(batch: Batch) -> pb.EmbedResponse:

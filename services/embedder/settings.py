@@ -34,6 +34,13 @@ class EmbedderSettings(ServiceSettings):
         262_144, ge=256, description="How many tokens may wait for the model; callers beyond are refused."
     )
     cache_bytes: int = Field(64 << 20, ge=0, description="Memory for vectors kept in this process.")
+    cache_age_s: float = Field(
+        45.0,
+        gt=0,
+        le=3_600,
+        description="How long a vector in this memory is used before Redis is asked for it again: "
+        "until then one that another process was told to forget may still be here.",
+    )
     model: str = Field("text-embedding-3-small", min_length=1, description="The endpoint's model (provider openai).")
     openai_revision: str = Field(
         "1",
@@ -56,7 +63,13 @@ class EmbedderSettings(ServiceSettings):
     openai_timeout_s: float = Field(
         30.0, gt=0, le=600, description="How long one request to the endpoint may take, its retries included."
     )
-    openai_retries: int = Field(2, ge=0, le=10, description="How often a failed request to the endpoint is repeated.")
+    openai_retries: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="How often a failed request to the endpoint is repeated; one that was refused for too many "
+        "requests is not.",
+    )
     openai_api_key: SecretStr = Field(
         SecretStr(""), validation_alias="OPENAI_API_KEY", description="The key of the OpenAI-compatible endpoint."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,9 +17,13 @@ class Ticket:
     Args:
         pieces: How many were submitted.
         on_leave: Called when the caller gives up before the end.
+        until: When the caller stops waiting, on the clock of `time.monotonic`, in seconds.
     """
 
-    def __init__(self, pieces: int, on_leave: Callable[[], None]) -> None:
+    def __init__(self, pieces: int, on_leave: Callable[[], None], until: float = math.inf) -> None:
+        self.until = until
+        self.joined = 0
+        """How many pieces another ticket had asked for before: they are computed once, for both."""
         self._future: asyncio.Future[tuple[Vectors, int]] = asyncio.get_running_loop().create_future()
         self._rows: list[Vectors] = [np.empty(0, dtype=np.float32)] * pieces
         self._missing = pieces

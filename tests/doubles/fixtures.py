@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ class ModelServer:
         """What was received since the reset, and what became of each."""
         return self._call("GET", "/control/requests")
 
+    def counts(self) -> dict[str, int]:
+        """How often each text was embedded and answered since the reset."""
+        return self._call("GET", "/counts")["texts"]
+
+    def refused(self) -> int:
+        """How many requests were refused since the reset."""
+        return self._call("GET", "/counts")["refused"]
+
     async def wait_received(self, index: int = 0, timeout_s: float = 20) -> dict[str, Any]:
         """Waits until the request with this index arrived."""
         return await self._wait(timeout_s, index=index, state="received")
@@ -60,9 +69,9 @@ class ModelServer:
             connection.close()
 
 
-@pytest.fixture(scope="session")
-def model_server() -> Iterator[ModelServer]:
-    """The double, started once; its scripts are forgotten after every test that uses it."""
+@contextmanager
+def starting_model_server() -> Iterator[ModelServer]:
+    """One more double in a process of its own, for the length of a block."""
     command = [sys.executable, "-m", "tests.doubles.model_server", "--with-stdin"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -72,6 +81,13 @@ def model_server() -> Iterator[ModelServer]:
             yield ModelServer(int(port))
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def model_server() -> Iterator[ModelServer]:
+    """The double, started once; its scripts and counts are forgotten after every test that uses it."""
+    with starting_model_server() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,9 @@ class Behaviour:
     dimension: int = 0  # another length of vector than asked for
     nan: bool = False
     count: int | None = None  # another number of vectors than asked for
+    most_texts: int | None = None  # embeddings: 413 for more texts in a request; other requests are answered
+    most_tokens: int | None = None  # embeddings: 413 for more words in a request; other requests are answered
+    for_s: float | None = None  # for so many seconds from now, whatever `times` says
 
 
 def pieces(body: Any, script: Behaviour) -> list[str]:
@@ -75,8 +78,18 @@ def completion(body: Any, script: Behaviour) -> dict[str, Any]:
     return {**answer, "usage": usage(body, text)} if script.usage else answer
 
 
+def texts_of(body: Any) -> list[str]:
+    return [body["input"]] if isinstance(body["input"], str) else body["input"]
+
+
+def is_too_large(body: Any, script: Behaviour) -> bool:
+    texts = texts_of(body)
+    too_many = script.most_texts is not None and len(texts) > script.most_texts
+    return too_many or (script.most_tokens is not None and sum(len(t.split()) for t in texts) > script.most_tokens)
+
+
 def embeddings(body: Any, script: Behaviour) -> dict[str, Any]:
-    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    texts = texts_of(body)
     texts = (texts * 2)[: script.count] if script.count is not None else texts
     dimension = script.dimension or body.get("dimensions") or DIMENSION
     data = [

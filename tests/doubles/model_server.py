@@ -2,6 +2,20 @@
 
 `python -m tests.doubles.model_server --port 0` prints `listening PORT`, and serves until killed or until its standard
 input closes when `--with-stdin` is given. It speaks raw asyncio, because a framework cannot reset a connection.
+
+For crash tests, behind a real embedder (`EMBEDDER_PROVIDER=openai OPENAI_BASE_URL=http://127.0.0.1:PORT/v1`):
+
+- `GET /counts` answers `{"texts": {text: times}, "requests": n, "refused": n}`: how often each text was embedded and
+  answered, in how many requests, and how many requests were refused. An embedder asks "Are you there?" at each start, and
+  "How long is a vector?" unless `EMBEDDER_OPENAI_DIMENSION=384`: leave these two out.
+- `POST /control {...}` adds a behaviour, the first that fits a request counts (fields: `Behaviour` in model_replies):
+  `{"path": "embeddings", "status": 429, "retry_after": "2", "for_s": 5}` refuses for five seconds;
+  `{"path": "embeddings", "most_texts": 16, "times": null}` answers 413 to more texts, `most_tokens` to more words;
+  `{"path": "embeddings", "status": 500, "times": 3}` fails three times; `{"path": "embeddings", "hang": true}` hangs
+  once; `{"path": "embeddings", "first_delay_ms": 200, "times": null}` makes every answer slow.
+- `DELETE /control` forgets behaviours and received requests, and the counts.
+
+The fixture `model_server` starts one for the session; `starting_model_server` in fixtures.py starts one wherever.
 """
 
 from __future__ import annotations
@@ -14,6 +28,7 @@ import os
 import socket
 import struct
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -97,6 +112,9 @@ class Server:
     def __init__(self) -> None:
         self.scripts: list[replies.Behaviour] = []
         self.seen: list[Seen] = []
+        self.ends: dict[int, float] = {}
+        self.counts: Counter[str] = Counter()
+        self.answered = self.refused = 0
         self.changed = asyncio.Condition()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Event) -> None:
@@ -117,6 +135,9 @@ class Server:
         if seen.path.startswith("/control"):
             await self.control(method, exchange)
             return
+        if seen.path == "/counts":
+            exchange.json({"texts": self.counts, "requests": self.answered, "refused": self.refused})
+            return
         self.seen.append(seen)
         await self.tell()
         try:
@@ -133,9 +154,11 @@ class Server:
             self.changed.notify_all()
 
     def behaviour(self, target: str) -> replies.Behaviour:
+        now = asyncio.get_running_loop().time()
+        self.scripts = [script for script in self.scripts if self.ends.get(id(script), now) >= now]
         for script in self.scripts:
             if target.endswith(script.path):
-                if script.times is not None:
+                if script.times is not None and script.for_s is None:
                     script.times -= 1
                     self.scripts = [s for s in self.scripts if s.times != 0]
                 return script
@@ -145,9 +168,13 @@ class Server:
         """POST /control adds a script, DELETE forgets all; POST /control/wait {index, state} answers when it holds."""
         target, body = exchange.seen.path, exchange.seen.body
         if method == "DELETE":
-            self.scripts, self.seen = [], []
+            self.scripts, self.seen, self.ends = [], [], {}
+            self.counts.clear()
+            self.answered = self.refused = 0
         elif target == "/control" and method == "POST":
-            self.scripts.append(replies.Behaviour(**body))
+            self.scripts.append(script := replies.Behaviour(**body))
+            if script.for_s is not None:
+                self.ends[id(script)] = asyncio.get_running_loop().time() + script.for_s
         elif target == "/control/wait":
             async with self.changed:
                 await self.changed.wait_for(lambda: self.holds(**body))
@@ -163,18 +190,32 @@ class Server:
         await exchange.pause(None if script.hang else script.first_delay_ms)
         body, path = exchange.seen.body, exchange.seen.path
         if script.status != 200:
+            self.refused += 1
             more = [f"retry-after: {script.retry_after}"] if script.retry_after else []
             exchange.json({"error": {"message": "scripted", "code": script.error_code}}, script.status, *more)
         elif path.endswith("/models"):
             exchange.json({"object": "list", "data": [{"id": replies.MODEL, "object": "model", "owned_by": "tests"}]})
         elif path.endswith("/embeddings"):
-            exchange.json(b'{"data": [' if script.malformed else replies.embeddings(body, script))
+            self.embed(exchange, script)
         elif path.endswith("/chat/completions") and body.get("stream"):
             await self.stream(exchange, script)
         elif path.endswith("/chat/completions"):
             exchange.json(b'{"choices": [' if script.malformed else replies.completion(body, script))
         else:
             exchange.json({"error": {"message": "no such path"}}, 404)
+
+    def embed(self, exchange: Exchange, script: replies.Behaviour) -> None:
+        body = exchange.seen.body
+        if replies.is_too_large(body, script):
+            self.refused += 1
+            exchange.json({"error": {"message": "scripted", "code": script.error_code}}, 413)
+            return
+        if script.malformed:
+            exchange.json(b'{"data": [')
+            return
+        self.counts.update(replies.texts_of(body))
+        self.answered += 1
+        exchange.json(replies.embeddings(body, script))
 
     async def stream(self, exchange: Exchange, script: replies.Behaviour) -> None:
         exchange.head(200, "text/event-stream", "transfer-encoding: chunked")

@@ -40,6 +40,7 @@ class FakeModel:
         self.ended: list[list[str]] = []
         self.error: RagError | Exception | None = None
         self.bad_text: str | None = None
+        self.most_texts = 1_000_000
 
     async def describe(self) -> ModelInfo:
         return ModelInfo("fake", "r1", DIMENSION, 10, "local")
@@ -56,7 +57,7 @@ class FakeModel:
             await self.gate.acquire()
         if self.error is not None:
             raise self.error
-        if self.bad_text in texts:
+        if self.bad_text in texts or len(texts) > self.most_texts:
             raise InvalidInput("A text is bad.", "TEXT_TOO_LONG")
         self.ended.append(texts)
         return Encoded(np.stack([vector_of(text) for text in texts]), sum(piece.tokens for piece in pieces))

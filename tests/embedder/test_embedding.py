@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import numpy as np
@@ -11,49 +11,72 @@ import pytest
 from rag.runtime.errors import InvalidInput, Overloaded, Unavailable
 from services.embedder.adapters.memory_cache import MemoryCache
 from services.embedder.batching import Batcher
-from services.embedder.embedding import MAX_BYTES, MAX_TEXTS, Batch, Embedding, VectorCache, vector_key
+from services.embedder.caching import Caches, Claim, Computed, Document
+from services.embedder.embedding import MAX_BYTES, MAX_TEXTS, Batch, Embedding, vector_key
 from services.embedder.model import Bounds, ModelInfo
 from tests.embedder.conftest import FakeModel, vector_of
 
 
-class Caches:
-    """A memory of one call's making and a "redis", both real memory caches, whose reads are counted."""
+class Shared:
+    """What all share, in memory; reads are counted and claims kept."""
 
     def __init__(self) -> None:
-        self.memory, self.redis = MemoryCache(1 << 20), MemoryCache(1 << 20)
+        self.vectors: dict[str, np.ndarray] = {}
         self.reads: list[int] = []
+        self.claimed: dict[Document, set[str]] = {}
 
-    def layers(self) -> Mapping[str, VectorCache]:
-        return {"memory": self.memory, "redis": _Counted(self.redis, self.reads)}
+    async def get(self, keys: Sequence[str], dimension: int, claim: Claim | None):
+        self.reads.append(len(keys))
+        if claim:
+            self.claimed.setdefault(claim.document, set()).update(claim.keys)
+        return [self.vectors.get(key) for key in keys]
 
-    async def know(self, cache: MemoryCache, info: ModelInfo, *texts: str) -> None:
-        await cache.put({vector_key(info, text): vector_of(text) for text in texts})
+    async def put(self, computed: Sequence[Computed]) -> None:
+        self.vectors |= {one.key: one.vector for one in computed}
+
+    async def forget(self, document: Document) -> AsyncGenerator[Sequence[str]]:
+        keys = sorted(self.claimed.pop(document, ()))
+        for key in keys:
+            self.vectors.pop(key, None)
+            yield [key]
 
 
-class _Counted:
-    def __init__(self, cache: MemoryCache, reads: list[int]) -> None:
-        self._cache, self._reads = cache, reads
+class Layers(Caches):
+    """Both caches, and a way to fill them."""
 
-    async def get(self, keys: Sequence[str], dimension: int):
-        self._reads.append(len(keys))
-        return await self._cache.get(keys, dimension)
+    def __init__(self) -> None:
+        self.memory, self.shared = MemoryCache(1 << 20), Shared()
+        super().__init__(self.memory, self.shared)
 
-    async def put(self, vectors):
-        await self._cache.put(vectors)
+    @property
+    def reads(self) -> list[int]:
+        return self.shared.reads
+
+    def know(self, cache: MemoryCache | Shared, info: ModelInfo, *texts: str) -> None:
+        vectors = {vector_key(info, text): vector_of(text) for text in texts}
+        if isinstance(cache, Shared):
+            cache.vectors |= vectors
+        else:
+            cache.put(vectors)
+
+
+def embedding_of(model: FakeModel, caches: Layers, queue_tokens: int = 10_000) -> Embedding:
+    batcher = Batcher(model, Bounds(1_000), caches.keep, queue_tokens=queue_tokens, patience_s=0.0)
+    return Embedding(model, batcher, caches)
 
 
 @pytest.fixture
-def caches() -> Caches:
-    return Caches()
+def caches() -> Layers:
+    return Layers()
 
 
 @pytest.fixture
-def embedding(fake_model: FakeModel, caches: Caches) -> Embedding:
-    return Embedding(fake_model, Batcher(fake_model, Bounds(1_000), 10_000, 0.0), caches.layers())
+def embedding(fake_model: FakeModel, caches: Layers) -> Embedding:
+    return embedding_of(fake_model, caches)
 
 
-async def collect(embedding: Embedding, texts: Sequence[str]) -> list[Batch]:
-    async with aclosing(embedding.embed(texts)) as batches:
+async def collect(embedding: Embedding, texts: Sequence[str], document: Document | None = None) -> list[Batch]:
+    async with aclosing(embedding.embed(texts, document)) as batches:
         return [batch async for batch in batches]
 
 
@@ -98,8 +121,8 @@ async def test_the_most_texts_come_in_order_in_several_batches(embedding):
 async def test_order_holds_whatever_comes_from_where(embedding, caches, fake_model):
     info = await fake_model.describe()
     texts = [f"text {n}" for n in range(300)]
-    await caches.know(caches.memory, info, *texts[::3])
-    await caches.know(caches.redis, info, *texts[1::3])
+    caches.know(caches.memory, info, *texts[::3])
+    caches.know(caches.shared, info, *texts[1::3])
     batches = await collect(embedding, texts)
     assert_answers(batches, texts)
     usages = [batch.usage for batch in batches]
@@ -111,14 +134,14 @@ async def test_order_holds_whatever_comes_from_where(embedding, caches, fake_mod
 
 
 async def test_each_batch_asks_redis_once_and_only_for_what_memory_has_not(embedding, caches, fake_model):
-    await caches.know(caches.memory, await fake_model.describe(), "a")
+    caches.know(caches.memory, await fake_model.describe(), "a")
     await collect(embedding, ["a", "b", "c"])
     await collect(embedding, ["a", "b", "c"])
     assert caches.reads == [2]
 
 
 async def test_what_redis_knows_is_kept_in_memory(embedding, caches, fake_model):
-    await caches.know(caches.redis, await fake_model.describe(), "a")
+    caches.know(caches.shared, await fake_model.describe(), "a")
     assert (await collect(embedding, ["a"]))[0].usage.from_redis == 1
     assert (await collect(embedding, ["a"]))[0].usage.from_memory == 1
     assert not fake_model.runs
@@ -156,20 +179,88 @@ async def test_the_first_batch_comes_before_the_last_is_computed(embedding, fake
 
 async def test_a_reader_that_leaves_takes_its_texts_out_of_the_queue(embedding, fake_model):
     fake_model.gate = asyncio.Semaphore(0)
-    stream = embedding.embed([f"text {n}" for n in range(400)])
+    stream = embedding.embed([f"text {n}" for n in range(1_000)])
     reading = asyncio.create_task(anext(stream))
     await fake_model.started.acquire()
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     await stream.aclose()
+    fake_model.gate.release()
     fake_model.gate = None
     assert_answers(await collect(embedding, ["next"]), ["next"])
     assert fake_model.runs[-1] == ["next"]
     assert len(fake_model.runs) == 2
 
 
+async def test_what_a_run_computed_after_its_reader_left_is_not_computed_again(embedding, fake_model):
+    texts = [f"text {n}" for n in range(5)]
+    fake_model.gate = asyncio.Semaphore(0)
+    reading = asyncio.create_task(collect(embedding, texts))
+    await fake_model.started.acquire()
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    again = asyncio.create_task(collect(embedding, texts))
+    await asyncio.sleep(0)
+    fake_model.gate.release()
+    batches = await again
+    assert_answers(batches, texts)
+    assert sum(batch.usage.computed for batch in batches) == 0
+    assert len(fake_model.runs) == 1
+
+
+async def test_many_callers_of_the_same_texts_share_one_computation(embedding, fake_model):
+    texts = [f"text {n}" for n in range(30)]
+    answers = await asyncio.gather(*(collect(embedding, texts[n:] + texts[:n]) for n in range(10)))
+    assert sum(batch.usage.computed for batches in answers for batch in batches) == 30
+    assert sum(batch.usage.tokens for batches in answers for batch in batches) == 60
+    assert sorted(text for run in fake_model.runs for text in run) == sorted(texts)
+
+
+async def test_a_text_computed_while_another_caller_looked_it_up_is_not_computed_again(fake_model, caches):
+    embedding = embedding_of(fake_model, caches)
+    preparing = asyncio.Event()
+
+    class Slow(FakeModel):
+        async def prepare(self, texts):
+            preparing.set()
+            await go_on.wait()
+            return await super().prepare(texts)
+
+    go_on = asyncio.Event()
+    slow = Slow()
+    late = Embedding(slow, embedding._batcher, caches)
+    second = asyncio.create_task(collect(late, ["a"]))
+    await preparing.wait()
+    await collect(embedding, ["a"])
+    go_on.set()
+    assert (await second)[0].usage.from_memory == 1
+    assert fake_model.runs == [["a"]]
+
+
+async def test_a_document_claims_all_its_texts_wherever_they_come_from(embedding, caches, fake_model):
+    info = await fake_model.describe()
+    caches.know(caches.memory, info, "a")
+    caches.know(caches.shared, info, "b")
+    document = Document("t", "d")
+    await collect(embedding, ["a", "b", "c"], document)
+    assert caches.shared.claimed == {document: {vector_key(info, text) for text in "abc"}}
+    await collect(embedding, ["a"])
+    await collect(embedding, ["a", "d"], Document("u", "d"))
+    assert len(caches.shared.claimed[document]) == 3
+
+
+async def test_what_is_forgotten_is_computed_again(embedding, caches, fake_model):
+    document = Document("t", "d")
+    await collect(embedding, ["a", "b"], document)
+    await collect(embedding, ["q"])
+    assert await embedding.forget(Document("u", "d")) == 0
+    assert await embedding.forget(document) == 2
+    assert await embedding.forget(document) == 0
+    assert (await collect(embedding, ["a", "b", "q"]))[0].usage.computed == 2
+
+
 async def test_a_full_queue_refuses_what_must_be_computed_and_answers_what_is_known(fake_model, caches):
-    embedding = Embedding(fake_model, Batcher(fake_model, Bounds(1_000), 1, 0.0), caches.layers())
+    embedding = embedding_of(fake_model, caches, queue_tokens=1)
     await collect(embedding, ["known"])
     fake_model.gate = asyncio.Semaphore(0)
     running = asyncio.create_task(collect(embedding, ["running"]))
@@ -216,5 +307,5 @@ async def test_wide_vectors_come_in_smaller_batches():
             return ModelInfo("wide", "1", 200_000, 10, "openai")
 
     model = Wide()
-    batches = await collect(Embedding(model, Batcher(model, Bounds(1_000), 10_000, 0.0), {}), ["a", "b", "c"])
+    batches = await collect(embedding_of(model, Layers()), ["a", "b", "c"])
     assert [len(batch.vectors) for batch in batches] == [1, 1, 1]

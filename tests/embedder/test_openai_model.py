@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx2
@@ -9,10 +10,14 @@ import numpy as np
 import pytest
 from openai import AsyncOpenAI
 
+from rag.runtime.context import CallContext, bound
 from rag.runtime.errors import FailedPrecondition, Internal, InvalidInput, Overloaded, RagError, Unavailable
-from services.embedder.adapters.openai_model import OpenaiModel, OpenaiOptions
-from services.embedder.model import Encoded
+from services.embedder.adapters.openai_model import Cooldown, OpenaiModel, OpenaiOptions
+from services.embedder.batching import Batcher
+from services.embedder.caching import Computed
+from services.embedder.model import Bounds, Encoded
 from tests.doubles.fixtures import ModelServer
+from tests.waiting import until
 
 DEFAULTS = {
     "model": "double-1",
@@ -21,7 +26,21 @@ DEFAULTS = {
     "ask_dimension": False,
     "max_input_tokens": 10,
     "timeout_s": 20.0,
+    "retries": 0,
 }
+
+
+class FakeCooldown:
+    """A cooldown that does not pass by itself."""
+
+    def __init__(self) -> None:
+        self.left = 0.0
+
+    async def left_s(self) -> float:
+        return self.left
+
+    async def begin(self, seconds: float) -> None:
+        self.left = max(self.left, seconds)
 
 
 @pytest.fixture
@@ -30,8 +49,8 @@ async def client(model_server: ModelServer) -> AsyncIterator[AsyncOpenAI]:
         yield client
 
 
-def model_of(client: AsyncOpenAI, **changes: Any) -> OpenaiModel:
-    return OpenaiModel(client, OpenaiOptions(**DEFAULTS | changes))
+def model_of(client: AsyncOpenAI, cooldown: Cooldown | None = None, unit: float = 0.0, **changes: Any) -> OpenaiModel:
+    return OpenaiModel(client, OpenaiOptions(**DEFAULTS | changes), cooldown or FakeCooldown(), lambda: unit)
 
 
 async def embed(model: OpenaiModel, *texts: str) -> Encoded:
@@ -57,6 +76,12 @@ async def test_the_dimension_is_learned_once(client, model_server):
         info = await model.describe()
     assert (info.name, info.revision, info.dimension, info.max_input_tokens) == ("double-1", "7", 384, 10)
     assert info.provider == "openai"
+    assert len(model_server.requests()) == 1
+
+
+async def test_the_dimension_is_learned_once_by_callers_of_the_same_moment(client, model_server):
+    model = model_of(client)
+    await asyncio.gather(*(model.describe() for _ in range(5)))
     assert len(model_server.requests()) == 1
 
 
@@ -109,18 +134,77 @@ async def test_each_refusal_has_its_own_error(client, model_server, behaviour, k
     assert "scripted" not in error.value.message
 
 
-async def test_the_endpoints_pause_is_passed_on(client, model_server):
-    model_server.script(status=429, retry_after="7")
+@pytest.mark.parametrize("status", [429, 503])
+async def test_the_endpoints_pause_is_passed_on_with_a_little_more(client, model_server, status):
+    model_server.script(status=status, retry_after="7")
     with pytest.raises(Overloaded) as error:
-        await embed(model_of(client), "a")
-    assert error.value.retry_after_s == 7
+        await embed(model_of(client, unit=1.0), "a")
+    assert error.value.reason == "MODEL_RATE_LIMITED"
+    assert error.value.retry_after_s == pytest.approx(7.8)
 
 
-async def test_the_sdk_alone_retries(client, model_server):
-    model_server.script(status=500, times=2)
-    retrying = client.with_options(max_retries=2)
-    assert (await embed(model_of(retrying), "a")).vectors.shape == (1, 384)
+async def test_while_a_cooldown_lasts_nothing_is_sent(client, model_server):
+    cooldown = FakeCooldown()
+    models = [model_of(client, cooldown, retries=3) for _ in range(2)]
+    model_server.script(status=429, retry_after="7")
+    for model in models:
+        with pytest.raises(Overloaded) as error:
+            await embed(model, "a")
+        assert error.value.retry_after_s == 7
+    assert len(model_server.requests()) == 1
+    cooldown.left = 0.0
+    assert (await embed(models[1], "a")).vectors.shape == (1, 384)
+
+
+@pytest.mark.parametrize("status", [500, 502, 408, 409])
+async def test_failures_that_may_pass_are_tried_again_so_often(client, model_server, status):
+    model_server.script(status=status, times=2)
+    assert (await embed(model_of(client, retries=2), "a")).vectors.shape == (1, 384)
     assert len(model_server.requests()) == 3
+    model_server.script(status=status, times=None)
+    with pytest.raises(Unavailable):
+        await embed(model_of(client, retries=2), "a")
+    assert len(model_server.requests()) == 6
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 422])
+async def test_refusals_are_not_tried_again(client, model_server, status):
+    model_server.script(status=status, times=None)
+    with pytest.raises(RagError):
+        await embed(model_of(client, retries=5), "a")
+    assert len(model_server.requests()) == 1
+
+
+async def test_no_failure_is_tried_again_beyond_the_deadline_of_the_call(client, model_server):
+    model_server.script(status=500, times=None)
+    model = model_of(client, unit=1.0, retries=10)
+    with bound(CallContext("r", "t", time.monotonic() + 0.2)), pytest.raises(Unavailable):
+        await embed(model, "a")
+    assert len(model_server.requests()) == 1
+
+
+async def test_a_batch_that_is_too_large_is_split_until_it_fits_and_nothing_is_computed_twice(client, model_server):
+    model_server.script(path="embeddings", most_texts=3, times=None)
+    model = model_of(client, dimension=384)
+    kept: list[Computed] = []
+
+    async def keep(computed: Sequence[Computed]) -> None:
+        kept.extend(computed)
+
+    batcher = Batcher(model, Bounds(1_000, padded=False), keep, queue_tokens=1_000, patience_s=0.0)
+    texts = [f"text {n}" for n in range(10)]
+    ticket = batcher.submit(dict(zip(texts, await model.prepare(texts), strict=True)))
+    assert (await ticket.result())[0].shape == (10, 384)
+    assert model_server.counts() == dict.fromkeys(texts, 1)
+    assert sorted(one.key for one in kept) == texts
+    model_server.reset()
+    model_server.script(path="embeddings", most_tokens=2, times=None)
+    ticket = batcher.submit(dict(zip(["a b c", "d"], await model.prepare(["a b c", "d"]), strict=True)))
+    with pytest.raises(InvalidInput) as error:
+        await ticket.result()
+    assert error.value.reason == "TEXT_TOO_LONG"
+    await until(lambda: kept[-1].key == "d")
+    await batcher.close()
 
 
 async def test_a_hanging_endpoint_is_unavailable_when_the_time_is_over(client, model_server):
@@ -130,10 +214,10 @@ async def test_a_hanging_endpoint_is_unavailable_when_the_time_is_over(client, m
     assert error.value.reason == "MODEL_UNAVAILABLE"
 
 
-async def test_a_pause_longer_than_the_time_is_not_waited_for(client, model_server):
-    model_server.script(status=429, retry_after="100", times=None)
+async def test_all_attempts_together_end_in_time(client, model_server):
+    model_server.script(status=500, times=None)
     with pytest.raises(Unavailable):
-        await embed(model_of(client.with_options(max_retries=5), timeout_s=0.5), "a")
+        await embed(model_of(client, unit=1.0, retries=10, timeout_s=0.5), "a")
 
 
 async def test_no_endpoint_is_unavailable():

@@ -26,8 +26,21 @@ def metadata(tenant: str) -> tuple[tuple[str, str], ...]:
     return (("x-rag-tenant", tenant),)
 
 
-async def embed(stub: EmbedderServiceStub, metadata, texts: Sequence[str]) -> list[pb.EmbedResponse]:
-    return [m async for m in stub.Embed(pb.EmbedRequest(texts=texts), metadata=metadata, timeout=TIMEOUT_S)]
+async def embed(
+    stub: EmbedderServiceStub, metadata, texts: Sequence[str], document_id: str = ""
+) -> list[pb.EmbedResponse]:
+    request = pb.EmbedRequest(texts=texts, document_id=document_id)
+    return [m async for m in stub.Embed(request, metadata=metadata, timeout=TIMEOUT_S)]
+
+
+async def forget(stub: EmbedderServiceStub, metadata, document_id: str) -> int:
+    request = pb.ForgetVectorsRequest(document_id=document_id)
+    return (await stub.ForgetVectors(request, metadata=metadata, timeout=TIMEOUT_S)).forgotten
+
+
+def endpoint_of(server: ModelServer) -> dict[str, object]:
+    """Settings of an embedder behind the double; its vectors are shared with no other test."""
+    return {"provider": "openai", "openai_base_url": server.base_url, "model": new_id("model"), "openai_dimension": 384}
 
 
 def vectors(messages: Sequence[pb.EmbedResponse]) -> np.ndarray:
@@ -164,3 +177,98 @@ async def test_an_endpoint_that_refuses_the_key_says_so(serve, metadata, model_s
             await embed(stub, metadata, ["a"])
     assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     assert info_of(error.value).reason == "MODEL_KEY_REFUSED"
+
+
+async def test_vectors_of_a_document_are_forgotten_here_and_in_redis(serve, metadata, redis, tenant):
+    texts = [new_id("text") for _ in range(70)]
+    async with serve() as stub, serve() as other:
+        await embed(stub, metadata, texts, "d1")
+        await embed(stub, metadata, texts[:1], "d2")
+        assert await redis.scard(f"rag:{tenant}:vectors:d1") == 70
+        keys = await redis.smembers(f"rag:{tenant}:vectors:d1")
+        assert await redis.exists(*keys) == 70
+        assert await forget(other, (("x-rag-tenant", new_id("tenant")),), "d1") == 0
+        assert await forget(stub, metadata, "d1") == 70
+        assert await forget(stub, metadata, "d1") == 0
+        assert await redis.exists(*keys, f"rag:{tenant}:vectors:d1") == 0
+        assert sum(m.usage.computed for m in await embed(stub, metadata, texts)) == 70
+
+
+async def test_what_another_embedder_was_told_to_forget_is_soon_forgotten_here(serve, metadata):
+    text = new_id("text")
+    async with serve(cache_age_s=0.2) as stub, serve() as other:
+        await embed(stub, metadata, [text], "d1")
+        assert await forget(other, metadata, "d1") == 1
+        while not (await embed(stub, metadata, [text]))[0].usage.computed:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("document_id", ["a b", "d:1", "x" * 65, "*"])
+async def test_ids_of_documents_are_checked(serve, metadata, document_id):
+    async with serve() as stub:
+        for call in (embed(stub, metadata, ["a"], document_id), forget(stub, metadata, document_id)):
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await call
+            assert info_of(error.value).reason == "BAD_ID"
+        with pytest.raises(grpc.aio.AioRpcError):
+            await forget(stub, metadata, "")
+
+
+async def test_forgetting_without_redis_is_unavailable(serve, metadata):
+    async with serve(redis_url="redis://127.0.0.1:1/0") as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await forget(stub, metadata, "d1")
+    assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_what_a_killed_caller_asked_for_is_computed_once(serve, metadata, model_server: ModelServer):
+    texts = [f"text {n}" for n in range(20)]
+    async with serve(**endpoint_of(model_server)) as stub:
+        await embed(stub, metadata, ["warm"])
+        model_server.script(path="embeddings", first_delay_ms=300)
+        left = stub.Embed(pb.EmbedRequest(texts=texts, document_id="d1"), metadata=metadata)
+        await model_server.wait_received(index_of_last(model_server) + 1)
+        left.cancel()
+        messages = await embed(stub, metadata, texts, "d1")
+    assert sum(message.usage.computed for message in messages) == 0
+    assert {text: model_server.counts()[text] for text in texts} == dict.fromkeys(texts, 1)
+
+
+def index_of_last(server: ModelServer) -> int:
+    return len(server.requests()) - 1
+
+
+async def until_embedded(stub: EmbedderServiceStub, metadata, texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Asks until all are there; returns the code and the reason of each refusal."""
+    refusals = []
+    while True:
+        try:
+            await embed(stub, metadata, texts, "d1")
+        except grpc.aio.AioRpcError as error:
+            refusals.append((error.code().name, info_of(error).reason))
+            await asyncio.sleep(0.1)
+        else:
+            return refusals
+
+
+async def test_a_limited_endpoint_is_left_alone_by_all_embedders_and_no_text_is_lost(
+    serve, metadata, model_server: ModelServer
+):
+    texts = [f"text {n}" for n in range(300)]
+    settings = endpoint_of(model_server) | {"openai_batch_texts": 50, "openai_parallel": 1}
+    async with serve(**settings) as stub, serve(**settings) as other:
+        for one in (stub, other):
+            await embed(one, metadata, ["warm"])
+        model_server.script(path="embeddings")  # one good answer
+        model_server.script(path="embeddings", status=429, retry_after="1")
+        refusals = await until_embedded(stub, metadata, texts)
+        assert set(refusals) == {("RESOURCE_EXHAUSTED", "MODEL_RATE_LIMITED")}
+        assert model_server.refused() == 1
+        model_server.script(path="embeddings", status=429, retry_after="1")
+        one, more = await asyncio.gather(
+            until_embedded(stub, metadata, ["a"]), until_embedded(other, metadata, ["b", "c"])
+        )
+    assert set(one + more) == {("RESOURCE_EXHAUSTED", "MODEL_RATE_LIMITED")}
+    assert model_server.refused() == 2
+    counts = model_server.counts()
+    assert {text: counts[text] for text in texts} == dict.fromkeys(texts, 1)

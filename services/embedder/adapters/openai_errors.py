@@ -6,9 +6,11 @@ import re
 
 from openai import APIConnectionError, APIError, APIResponseValidationError, APIStatusError
 
+from rag.runtime.backoff import retry_after_s
 from rag.runtime.errors import FailedPrecondition, Internal, InvalidInput, Overloaded, RagError, Unavailable
 
 _TOO_LONG = re.compile(r"context.?length|max_tokens|too (long|large|many tokens)|maximum", re.IGNORECASE)
+_DEFAULT_RETRY_AFTER_S = 2.0
 _MAX_RETRY_AFTER_S = 120.0
 
 
@@ -30,8 +32,8 @@ def _of_status(error: APIStatusError) -> RagError:
     if status == 404:
         message = "The embedding endpoint does not know the model; check EMBEDDER_MODEL and OPENAI_BASE_URL."
         return FailedPrecondition(message, "MODEL_NOT_FOUND")
-    if status == 429:
-        return Overloaded("The embedding endpoint has too much to do.", "MODEL_RATE_LIMITED", _retry_after_s(error))
+    if status == 429 or (status == 503 and _asks_for_time(error)):
+        return Overloaded("The embedding endpoint has too much to do.", "MODEL_RATE_LIMITED", _time_s(error))
     if status == 413 or (status in (400, 422) and _TOO_LONG.search(f"{error.code} {error.message}")):
         return InvalidInput("The embedding endpoint finds a text too long.", "TEXT_TOO_LONG")
     if status >= 500 or status in (408, 409):
@@ -39,10 +41,9 @@ def _of_status(error: APIStatusError) -> RagError:
     return FailedPrecondition("The embedding endpoint refuses the request.", "MODEL_REFUSED", status=str(status))
 
 
-def _retry_after_s(error: APIStatusError) -> float:
-    for header, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            return min(_MAX_RETRY_AFTER_S, max(0.0, unit_s * float(error.response.headers[header])))
-        except (KeyError, ValueError):
-            continue  # missing, or a date
-    return 1.0
+def _asks_for_time(error: APIStatusError) -> bool:
+    return any(header in error.response.headers for header in ("retry-after-ms", "retry-after"))
+
+
+def _time_s(error: APIStatusError) -> float:
+    return retry_after_s(error.response.headers, default_s=_DEFAULT_RETRY_AFTER_S, most_s=_MAX_RETRY_AFTER_S)
