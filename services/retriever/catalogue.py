@@ -32,6 +32,7 @@ class Document:
     metadata: Mapping[str, Scalar]
     created_ms: int
     updated_ms: int
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,6 @@ class Documents(Protocol):
     async def newest(self, tenant: str, before: int | None, limit: int) -> Sequence[tuple[int, Document]]:
         """Return documents with the number of their commit, newest first, only those committed before `before`."""
 
-    async def delete(self, tenant: str, document_id: str) -> int | None:
-        """Remove a document for every reader in one step and queue its erasure; return the version that was live.
-
-        Versions that are being written at that moment can no longer be committed. None when there is no document.
-        """
-
 
 class Passages(Protocol):
     """Reads passages back."""
@@ -73,20 +68,12 @@ class Passages(Protocol):
         """Return up to `limit` passages of one version from the ordinal `first` on, in their order."""
 
 
-class Wake(Protocol):
-    """Starts the erasures that are due."""
-
-    def wake(self) -> None:
-        """Return at once."""
-
-
 class Catalogue:
-    """Lists, shows and deletes documents."""
+    """Lists and shows documents."""
 
-    def __init__(self, documents: Documents, passages: Passages, erasure: Wake) -> None:
+    def __init__(self, documents: Documents, passages: Passages) -> None:
         self._documents = documents
         self._passages = passages
-        self._erasure = erasure
 
     async def list(self, tenant: str, requested: int, page_token: str) -> DocumentPage:
         """Return one page of a tenant's documents, newest first.
@@ -109,21 +96,8 @@ class Catalogue:
         """
         document = await self._documents.get(tenant, check_id(document_id, "document_id"))
         if document is None:
-            raise _not_found(document_id)
+            raise not_found(document_id)
         return document
-
-    async def delete(self, tenant: str, document_id: str) -> int:
-        """Delete a document; return the version that was live.
-
-        Raises:
-            InvalidInput: BAD_ID.
-            NotFound: DOCUMENT_NOT_FOUND, for another tenant's document too.
-        """
-        version = await self._documents.delete(tenant, check_id(document_id, "document_id"))
-        if version is None:
-            raise _not_found(document_id)
-        self._erasure.wake()
-        return version
 
     async def passages(self, tenant: str, document_id: str, requested: int, page_token: str) -> PassagePage:
         """Return one page of the passages of a document's live version.
@@ -156,5 +130,6 @@ def _position(page_token: str) -> tuple[int, int]:
     return version, first
 
 
-def _not_found(document_id: str) -> NotFound:
+def not_found(document_id: str) -> NotFound:
+    """Return the error for a document that is not there, or is another tenant's: both read the same."""
     return NotFound("There is no such document.", "DOCUMENT_NOT_FOUND", document_id=document_id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from rag.runtime import failpoints
 from rag.runtime.errors import RagError, Unavailable
 from rag.runtime.logs import get_logger
 from services.retriever.metrics import ERASURES_DONE, ERASURES_PENDING
@@ -17,12 +18,13 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """The rows of a document's versions `first` to `last`, both included."""
+    """The rows of a document's versions `first` to `last`, both included. `due_ms` tells one asking from the next."""
 
     tenant: str
     document_id: str
     first: int
     last: int
+    due_ms: int = field(default=0, compare=False)
 
 
 class ErasureQueue(Protocol):
@@ -32,7 +34,7 @@ class ErasureQueue(Protocol):
         """Return the erasures that are due, oldest first; versions that were left open come due after a while."""
 
     async def done(self, erasure: Erasure) -> None:
-        """Forget an erasure."""
+        """Forget an erasure, unless it was asked for again since."""
 
     async def pending(self) -> int:
         """Return how many there are."""
@@ -45,14 +47,36 @@ class Erasable(Protocol):
         """Remove the rows of these versions; return how many are left."""
 
 
+class Wake(Protocol):
+    """Starts the erasures that are due."""
+
+    def wake(self) -> None:
+        """Return at once."""
+
+
+class Residue(Protocol):
+    """Takes note of what erased rows leave behind."""
+
+    def note(self) -> None:
+        """Return at once."""
+
+
 class EraseWorker:
     """Does the erasures in the background, for as long as it takes."""
 
     def __init__(
-        self, queue: ErasureQueue, index: Erasable, idle_s: float = 1.0, batch: int = 100, most_backoff_s: float = 10.0
+        self,
+        queue: ErasureQueue,
+        index: Erasable,
+        residue: Residue,
+        *,
+        idle_s: float = 1.0,
+        batch: int = 100,
+        most_backoff_s: float = 10.0,
     ) -> None:
         self._queue = queue
         self._index = index
+        self._residue = residue
         self._idle_s = idle_s
         self._batch = batch
         self._most_backoff_s = most_backoff_s
@@ -91,6 +115,8 @@ class EraseWorker:
             left = await self._index.erase(erasure.tenant, erasure.document_id, erasure.first, erasure.last)
             if left:
                 raise Unavailable(f"{left} rows are left.", "ROWS_LEFT")
+            self._residue.note()
+            failpoints.reach("rows_erased")
             await self._queue.done(erasure)
         except RagError as error:
             fields = {"document_id": erasure.document_id, "last_version": erasure.last}

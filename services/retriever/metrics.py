@@ -16,3 +16,16 @@ ERASURES_DONE = Counter("ragmesh_retriever_erasures_total", "Erasures done and v
 ERASURES_PENDING = Gauge("ragmesh_retriever_erasures_pending", "Erasures that are still to be done.")
 ENGINE_RESTARTS = Counter("ragmesh_retriever_engine_restarts_total", "Restarts of the embedded index after it died.")
 READS_RETRIED = Counter("ragmesh_retriever_index_retries_total", "Operations of the index that were tried again.")
+DELETIONS_DONE = Counter("ragmesh_retriever_deletions_total", "Deletions whose erasure was finished.")
+DELETIONS_PENDING = Gauge("ragmesh_retriever_deletions_pending", "Deletions whose erasure is not finished.")
+SCRUB_SECONDS = Histogram(
+    "ragmesh_retriever_scrub_seconds",
+    "Seconds that it took to overwrite what erased rows left in the files of the index.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+LOG_REWRITES = Counter(
+    "ragmesh_retriever_log_rewrites_total", "Rewrites of the append-only file of Redis after deletions.", ["outcome"]
+)
+RECONCILED = Counter(
+    "ragmesh_retriever_reconciled_total", "What the comparison of catalogue and index found.", ["found"]
+)

@@ -17,8 +17,10 @@ from rag.v1 import passage_pb2
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceServicer
 from services.retriever.catalogue import Catalogue, Document
+from services.retriever.deletion import Deleting
 from services.retriever.filters import AnyOf, Condition, Equals, Filter, NotEquals, Test, Within
-from services.retriever.indexing import Commit, Header, Indexing, Part, Passages, Written
+from services.retriever.indexing import Indexing, Written
+from services.retriever.parts import Commit, Header, Part, Passages
 from services.retriever.passages import Model, Scalar
 from services.retriever.query import DEFAULT_TOP_K, Event, Hit, Mode, Progress, Query, Stage, Summary
 from services.retriever.search import Search
@@ -37,10 +39,11 @@ _STAGES = {Stage.EMBEDDING: pb.RETRIEVAL_STAGE_EMBEDDING, Stage.SEARCH: pb.RETRI
 class RetrieverServicer(RetrieverServiceServicer):
     """Serves `rag.v1.RetrieverService`."""
 
-    def __init__(self, search: Search, indexing: Indexing, catalogue: Catalogue) -> None:
+    def __init__(self, search: Search, indexing: Indexing, catalogue: Catalogue, deleting: Deleting) -> None:
         self._search = search
         self._indexing = indexing
         self._catalogue = catalogue
+        self._deleting = deleting
 
     async def Retrieve(self, request: pb.RetrieveRequest, context: Context) -> AsyncIterator[pb.RetrieveResponse]:
         """Yield progress, hits in rank order, one summary."""
@@ -78,9 +81,14 @@ class RetrieverServicer(RetrieverServiceServicer):
         passages = [passage_to_proto(passage) for passage in page.passages]
         return pb.ListPassagesResponse(passages=passages, next_page_token=page.next_page_token)
 
+    async def RevokeIndex(self, request: pb.RevokeIndexRequest, context: Context) -> pb.RevokeIndexResponse:
+        """Refuse the versions of one piece of work, or tell the live one."""
+        version = await self._indexing.revoke(current().tenant, request.document_id, request.accepted_us)
+        return pb.RevokeIndexResponse(version=version)
+
     async def DeleteDocument(self, request: pb.DeleteDocumentRequest, context: Context) -> pb.DeleteDocumentResponse:
-        """Delete a document."""
-        version = await self._catalogue.delete(current().tenant, request.document_id)
+        """Delete a document and the jobs that would make it."""
+        version = await self._deleting.delete(current().tenant, request.document_id)
         return pb.DeleteDocumentResponse(version=version)
 
 
@@ -161,6 +169,7 @@ def _document(document: Document) -> pb.Document:
         size_bytes=document.size_bytes,
         page_count=document.page_count,
         passage_count=document.passage_count,
+        fingerprint=document.fingerprint,
     )
     to_proto(document.metadata, message.metadata)
     message.created_at.FromMilliseconds(document.created_ms)
@@ -191,4 +200,7 @@ def _header(header: pb.IndexHeader) -> Header:
         size_bytes=header.size_bytes,
         metadata=to_python(header.metadata),
         model=Model(header.model, header.revision, header.dimension),
+        accepted_us=header.accepted_us,
+        fence=header.fence,
+        fingerprint=header.fingerprint,
     )

@@ -29,3 +29,11 @@ class RetrieverSettings(ServiceSettings):
         "english",
         description="How texts become words for the keyword search; fixed when the index is first created.",
     )
+    reconcile_s: float = Field(
+        3_600.0, gt=0, description="How often the catalogue and the index are compared, beside once at the start."
+    )
+    sweep_pause_s: float = Field(
+        20.0,
+        gt=0,
+        description="The least time between two removals of deleted bytes from files; the deletions of that time share one.",
+    )

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +14,15 @@ import grpc
 import numpy as np
 import psutil
 
+from rag.runtime.context import current
+from rag.runtime.errors import RagError
 from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room, serving
 from rag.runtime.settings import ServiceSettings
-from rag.v1 import embedder_pb2, passage_pb2
+from rag.v1 import embedder_pb2, ingestor_pb2, passage_pb2
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.embedder_pb2_grpc import EmbedderServiceServicer, add_EmbedderServiceServicer_to_server
+from rag.v1.ingestor_pb2_grpc import IngestorServiceServicer, add_IngestorServiceServicer_to_server
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 from rag.vectors import pack
 from services.retriever.settings import RetrieverSettings
@@ -68,6 +71,34 @@ async def embedder(servicer: LetterEmbedder | None = None, port: int = 0) -> Asy
         yield bound
 
 
+@dataclass
+class JobEraser(IngestorServiceServicer):
+    """The ingestor as a deletion meets it. `failures` are raised one per call."""
+
+    jobs: dict[tuple[str, str], int] = field(default_factory=dict)
+    failures: list[RagError] = field(default_factory=list)
+    asked: list[tuple[str, str, int]] = field(default_factory=list)
+
+    async def EraseJobs(self, request, context):
+        tenant = current().tenant
+        self.asked.append((tenant, request.document_id, request.accepted_until_us))
+        if self.failures:
+            raise self.failures.pop(0)
+        return ingestor_pb2.EraseJobsResponse(jobs=self.jobs.pop((tenant, request.document_id), 0))
+
+
+@asynccontextmanager
+async def ingestor(servicer: JobEraser | None = None, port: int = 0) -> AsyncIterator[str]:
+    servicer = servicer or JobEraser()
+
+    async def ready() -> bool:
+        return True
+
+    mount = Mount("rag.v1.IngestorService", lambda server: add_IngestorServiceServicer_to_server(servicer, server))
+    async with serving(ServiceSettings(port=port, lame_duck_ms=0), Room("ingestor", [mount], ready)) as bound:
+        yield f"127.0.0.1:{bound}"
+
+
 async def fresh_database(redis_url: str) -> str:
     """The index belongs to a whole Redis database, so each retriever gets one of its own."""
     url = f"{redis_url}?db={next(_DATABASES) % 15 + 1}"
@@ -113,6 +144,19 @@ class Retriever:
         request = pb.DeleteDocumentRequest(document_id=document_id)
         return (await self.stub.DeleteDocument(request, metadata=of(tenant))).version
 
+    async def revoke(self, tenant: str, document_id: str, accepted_us: int) -> int:
+        request = pb.RevokeIndexRequest(document_id=document_id, accepted_us=accepted_us)
+        return (await self.stub.RevokeIndex(request, metadata=of(tenant))).version
+
+    async def swept(self) -> None:
+        """Wait until no deletion is left to finish."""
+        async with open_redis(self.redis_url) as client:
+
+            async def none_left() -> bool:
+                return not await client.zcard("rag:deletions")
+
+            await until(none_left, 60)
+
     async def erased(self) -> None:
         """Wait until no erasure is left to do."""
         async with open_redis(self.redis_url) as client:
@@ -121,6 +165,15 @@ class Retriever:
                 return not await client.zcard("rag:erasures") and not await client.zcard("rag:open_versions")
 
             await until(none_left)
+
+    async def erased_versions(self) -> None:
+        """Wait until no erasure is due; versions may still be open."""
+        async with open_redis(self.redis_url) as client:
+
+            async def none_due() -> bool:
+                return not await client.zcard("rag:erasures")
+
+            await until(none_due)
 
     async def row_count(self, tenant: str) -> int:
         """Count a tenant's rows in the index, dead ones included, past the retriever."""
@@ -137,7 +190,19 @@ class Retriever:
 
 
 @asynccontextmanager
-async def retriever(folder: Path, redis_url: str, embedder_port: int, **settings) -> AsyncIterator[Retriever]:
+async def retriever(
+    folder: Path, redis_url: str, embedder_port: int, erasers: JobEraser | None = None, **settings
+) -> AsyncIterator[Retriever]:
+    """Run a retriever, beside an ingestor of its own unless `ingestor_address` is given."""
+    async with AsyncExitStack() as stack:
+        if "ingestor_address" not in settings:
+            settings["ingestor_address"] = await stack.enter_async_context(ingestor(erasers))
+        yield await stack.enter_async_context(_retriever(folder, redis_url, embedder_port, **settings))
+
+
+@asynccontextmanager
+async def _retriever(folder: Path, redis_url: str, embedder_port: int, **settings) -> AsyncIterator[Retriever]:
+    settings.setdefault("sweep_pause_s", 0.2)
     chosen = RetrieverSettings(
         data_dir=folder,
         redis_url=redis_url,

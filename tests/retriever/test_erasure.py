@@ -7,8 +7,12 @@ from rag.runtime.redis import open_redis
 from services.retriever.adapters.redis_erasures import RedisErasures
 from services.retriever.adapters.redis_versions import RedisVersions
 from services.retriever.erasure import EraseWorker, Erasure
+from services.retriever.parts import Header
+from services.retriever.passages import Model
 from tests.retriever.room import fresh_database
 from tests.waiting import until
+
+HEADER = Header("d", "n", "text/plain", "0" * 64, 1, {}, Model("m", "r", 2))
 
 
 class ListQueue:
@@ -23,6 +27,14 @@ class ListQueue:
 
     async def pending(self):
         return len(self.erasures)
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.notes = 0
+
+    def note(self) -> None:
+        self.notes += 1
 
 
 class StubbornIndex:
@@ -40,7 +52,7 @@ class StubbornIndex:
 
 async def test_an_erasure_is_tried_until_no_row_is_left() -> None:
     queue, index = ListQueue(Erasure("t", "d", 1, 2)), StubbornIndex()
-    running = asyncio.create_task(EraseWorker(queue, index, idle_s=0.01).run())
+    running = asyncio.create_task(EraseWorker(queue, index, Notes(), idle_s=0.01).run())
     await until(lambda: not queue.erasures)
     assert index.tries == 3
     running.cancel()
@@ -50,7 +62,7 @@ async def test_an_erasure_is_tried_until_no_row_is_left() -> None:
 async def test_waking_does_at_once_what_would_be_done_later() -> None:
     queue, index = ListQueue(), StubbornIndex()
     index.tries = 2
-    worker = EraseWorker(queue, index, idle_s=3600, most_backoff_s=3600)
+    worker = EraseWorker(queue, index, Notes(), idle_s=3600, most_backoff_s=3600)
     running = asyncio.create_task(worker.run())
     await asyncio.sleep(0)
     queue.erasures.append(Erasure("t", "d", 1, 1))
@@ -65,7 +77,8 @@ async def test_a_version_that_stays_open_too_long_is_given_up(redis_url: str) ->
     async with open_redis(await fresh_database(redis_url)) as redis:
         versions = RedisVersions(redis, lease_s=10, clock=lambda: now[0])
         erasures = RedisErasures(redis, clock=lambda: now[0])
-        assert [await versions.open("t", "d"), await versions.open("t", "d")] == [1, 2]
+        opened = [await versions.open("t", HEADER), await versions.open("t", HEADER)]
+        assert [writing.version for writing in opened] == [1, 2]
         await versions.abandon("t", "d", 2)
         assert await erasures.due(10) == [Erasure("t", "d", 2, 2)]
         now[0] += 11

@@ -12,14 +12,17 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
+from pymilvus import AsyncMilvusClient
 
 from rag.runtime.errors import FailedPrecondition
-from rag.runtime.settings import child_environment
 from rag.v1 import retriever_pb2 as pb
-from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 from services.retriever.adapters.milvus_lite_child import MilvusLiteChild
-from tests.ports import free_ports
+from services.retriever.adapters.milvus_schema import _schema
+from services.retriever.opening import name_index
+from services.retriever.passages import Model
+from tests.retriever.process import started
 from tests.retriever.room import (
+    DIMENSION,
     LetterEmbedder,
     Retriever,
     batch,
@@ -161,34 +164,6 @@ async def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
         other._transport.close()
 
 
-async def started(folder: Path, redis_url: str, embedder_port: int, stack: AsyncExitStack):
-    """Run the retriever as a process; returns it, its engine and a stub once it serves."""
-    with (folder / "log").open("wb") as log:
-        environment = child_environment(
-            RAG_DATA_DIR=str(folder),
-            REDIS_URL=redis_url,
-            EMBEDDER_ADDRESS=f"127.0.0.1:{embedder_port}",
-            RETRIEVER_PORT=(port := str(free_ports(1)[0])),
-            RETRIEVER_METRICS_PORT="0",
-            RETRIEVER_LAME_DUCK_MS="0",
-        )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.retriever", env=environment, stderr=log
-        )
-    channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
-    stub = RetrieverServiceStub(channel)
-
-    async def serves() -> bool:
-        try:
-            await stub.ListPassages(pb.ListPassagesRequest(document_id="x"), metadata=of("t"), timeout=1)
-        except grpc.aio.AioRpcError as error:
-            return error.code() is grpc.StatusCode.NOT_FOUND and bool(psutil.Process(process.pid).children())
-        return True
-
-    await until(serves)
-    return process, psutil.Process(process.pid).children()[0], stub
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 async def test_no_engine_outlives_its_retriever(redis_url: str, tmp_path: Path, number: signal.Signals) -> None:
     async with AsyncExitStack() as stack:
@@ -235,3 +210,17 @@ async def test_an_empty_index_finds_nothing_and_says_nothing_else(
         await room.stub.DeleteDocument(pb.DeleteDocumentRequest(document_id="d1"), metadata=of(tenant))
         await room.erased()
         assert await room.found(tenant, "water", mode=mode) == []
+
+
+async def test_a_collection_whose_making_broke_off_is_finished(redis_url: str, tmp_path: Path, tenant: str) -> None:
+    index = name_index(Model("words", "r1", DIMENSION), "english")
+    child = MilvusLiteChild(tmp_path / "milvus")
+    await child.open()
+    client = AsyncMilvusClient(await child.address(), dedicated=True, timeout=5)
+    await client.create_collection(index.collection, schema=_schema(index, embedded=True), timeout=5)
+    await client.close()
+    await child.close()
+    async with embedder() as port, retriever(tmp_path, await fresh_database(redis_url), port) as room:
+        await until(room.room.is_ready)
+        await room.index(tenant, "d1", ["water"])
+        assert await room.found(tenant, "water") == ["water"]

@@ -60,6 +60,13 @@ def in_order(tenant: str, document_id: str, version: int, first: int, limit: int
     return f"{version_part} and ordinal >= {first:d} and ordinal < {first + limit:d}"
 
 
+def in_turn(after: str) -> str:
+    """Return the expression of the rows behind a row's id, which is made of ids; all for an empty one."""
+    for part in after.split("/") if after else ():
+        check_id(part, "id")
+    return f'id > "{after}"'
+
+
 def _tenant(tenant: str) -> str:
     return f'tenant == "{check_tenant(tenant)}"'
 

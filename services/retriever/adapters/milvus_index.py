@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pymilvus import AsyncMilvusClient, MilvusException
@@ -14,12 +16,13 @@ from rag.runtime.errors import Unavailable
 from rag.runtime.tasks import unbroken
 from rag.vectors import Vectors
 from services.retriever.adapters.milvus_connection import SPARSE_RACE, Address, MilvusConnection
-from services.retriever.adapters.milvus_filter import in_order, in_scope, in_versions, stored
+from services.retriever.adapters.milvus_filter import in_order, in_scope, in_turn, in_versions, stored
 from services.retriever.adapters.milvus_rows import FIELDS, to_found, to_passage, to_row
 from services.retriever.adapters.milvus_schema import METRICS, ensure_collection
-from services.retriever.indexing import Batch
+from services.retriever.adapters.sqlite_scrub import scrub
 from services.retriever.metrics import ROWS_WRITTEN, SEARCH_SECONDS
 from services.retriever.opening import Index
+from services.retriever.parts import Batch
 from services.retriever.passages import Model, Scalar
 from services.retriever.search import Found, Scope
 
@@ -30,10 +33,19 @@ _MOST = 16_384
 
 
 class MilvusIndex:
-    """Rows of passages. Reads run side by side; writes one after the other, because the embedded engine is one file."""
+    """Rows of passages. Reads run side by side; writes one after the other, because the embedded engine is one file.
 
-    def __init__(self, address: Address, *, token: str = "", timeout_s: float = 10.0, embedded: bool) -> None:
-        self._embedded = embedded
+    Args:
+        address: Says where Milvus is now.
+        token: For a server that asks for one.
+        timeout_s: The longest that one operation may take.
+        database: The file of an embedded engine; None for a server.
+    """
+
+    def __init__(
+        self, address: Address, *, token: str = "", timeout_s: float = 10.0, database: Path | None = None
+    ) -> None:
+        self._database = database
         self._timeout_s = timeout_s
         self._connection = MilvusConnection(address, token, timeout_s, self._ensure)
         self._index: Index | None = None
@@ -92,8 +104,31 @@ class MilvusIndex:
         name = self._opened().collection
         where = in_versions(tenant, document_id, first, last)
         await self._finish(self._connection.run(lambda client, limit: client.delete(name, filter=where, timeout=limit)))
-        rows = await self._query(where, ["count(*)"], None)
-        return int(rows[0]["count(*)"])
+        return await self._count(where)
+
+    async def scrub(self) -> None:
+        """Overwrite what erased rows left in the embedded engine's file; ask a server to compact.
+
+        Raises:
+            Unavailable: SCRUB_FAILED, or as the index.
+        """
+        name = self._opened().collection
+        if self._database is None:
+            await self._connection.run(lambda client, limit: client.compact(name, timeout=limit))
+            return
+        try:
+            await self._finish(asyncio.to_thread(scrub, self._database))
+        except (sqlite3.Error, OSError) as error:
+            raise Unavailable("The index's file could not be scrubbed.", "SCRUB_FAILED") from error
+
+    async def count(self, tenant: str = "", document_id: str = "", version: int = 0) -> int:
+        """Return how many rows there are, of one version or of all."""
+        where = in_versions(tenant, document_id, version, version) if tenant else ""
+        return await self._count(where)
+
+    async def row_ids(self, after: str, limit: int) -> list[str]:
+        """Return the ids of up to `limit` rows in their order, those after the id `after`."""
+        return sorted(row["id"] for row in await self._query(in_turn(after), ["id"], limit))
 
     async def _upsert(self, rows: list[dict[str, Any]]) -> None:
         name = self._opened().collection
@@ -140,13 +175,16 @@ class MilvusIndex:
             lambda client, timeout_s: client.query(name, filter=where, output_fields=fields, timeout=timeout_s, **most)
         )
 
+    async def _count(self, where: str) -> int:
+        return int((await self._query(where, ["count(*)"], None))[0]["count(*)"])
+
     async def _is_empty(self, client: AsyncMilvusClient, timeout_s: float) -> bool:
         name = self._opened().collection
         rows = await client.query(name, filter="", output_fields=["count(*)"], timeout=timeout_s)
         return not rows[0]["count(*)"]
 
     async def _ensure(self, client: AsyncMilvusClient) -> None:
-        await ensure_collection(client, self._opened(), self._timeout_s, embedded=self._embedded)
+        await ensure_collection(client, self._opened(), self._timeout_s, embedded=self._database is not None)
 
     def _opened(self) -> Index:
         if self._index is None:

@@ -37,6 +37,11 @@ class MilvusLiteChild:
         self._starting = asyncio.Lock()
 
     @property
+    def database(self) -> Path:
+        """The engine's one file, in SQLite's format."""
+        return self._folder / "ragmesh.db"
+
+    @property
     def pid(self) -> int | None:
         """The engine's process id, None while none runs."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
@@ -93,12 +98,12 @@ class MilvusLiteChild:
         with self._fresh_log().open("wb") as output:
             self._process = await asyncio.create_subprocess_exec(
                 library / "milvus",
-                self._folder / "ragmesh.db",
+                self.database,
                 f"unix:{self._socket()}",
                 "ERROR",
                 self._folder / "engine.lock",
                 cwd=self._folder,
-                env=child_environment(LD_LIBRARY_PATH=str(library)),
+                env=child_environment(LD_LIBRARY_PATH=str(library), TMPDIR=str(self._fresh_temporary())),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -125,6 +130,13 @@ class MilvusLiteChild:
         if log_file.exists():  # the last words of an engine that died are worth keeping
             log_file.replace(self._folder / "engine.previous.log")
         return log_file
+
+    def _fresh_temporary(self) -> Path:
+        # It keeps logs of its own there, a line per call and new files at each start, and removes none.
+        folder = self._folder / "tmp"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
 
     def _socket(self) -> Path:
         return self._sockets / f"{self._starts}.sock"

@@ -17,16 +17,22 @@ _TEXT_BYTES = 24 * 1024
 
 
 async def ensure_collection(client: AsyncMilvusClient, index: Index, timeout_s: float, *, embedded: bool) -> None:
-    """Create the collection when it is missing, and load it: the embedded engine searches nothing else."""
-    if not await client.has_collection(index.collection, timeout=timeout_s):
+    """Create the collection and its indexes where missing, and load it: the embedded engine searches nothing else.
+
+    Each is a step of its own: a process that died between them left the later ones to be done.
+    """
+    name = index.collection
+    if not await client.has_collection(name, timeout=timeout_s):
         await client.create_collection(
-            index.collection,
+            name,
             schema=_schema(index, embedded=embedded),
-            index_params=_indexes(embedded=embedded),
             consistency_level="Strong",  # what was committed must be found at once
             timeout=timeout_s,
         )
-    await client.load_collection(index.collection, timeout=timeout_s)
+    for field in METRICS:
+        if not await client.list_indexes(name, field_name=field, timeout=timeout_s):
+            await client.create_index(name, index_params=_index(field, embedded=embedded), timeout=timeout_s)
+    await client.load_collection(name, timeout=timeout_s)
 
 
 def _schema(index: Index, *, embedded: bool) -> Any:
@@ -49,8 +55,9 @@ def _schema(index: Index, *, embedded: bool) -> Any:
     return schema
 
 
-def _indexes(*, embedded: bool) -> Any:
-    indexes = AsyncMilvusClient.prepare_index_params()
-    indexes.add_index("dense", index_type="FLAT" if embedded else "AUTOINDEX", metric_type=METRICS["dense"])
-    indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type=METRICS["sparse"])
-    return indexes
+def _index(field: str, *, embedded: bool) -> Any:
+    dense = "FLAT" if embedded else "AUTOINDEX"
+    index = AsyncMilvusClient.prepare_index_params()
+    kind = dense if field == "dense" else "SPARSE_INVERTED_INDEX"
+    index.add_index(field, index_type=kind, metric_type=METRICS[field])
+    return index

@@ -1,16 +1,14 @@
-"""The catalogue in Redis: reading it, and deleting from it."""
+"""The catalogue in Redis, as its readers see it."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 
-from services.retriever.adapters import redis_scripts as scripts
-from services.retriever.adapters.redis_scripts import document_key, documents_key, translated, versions_key
+from services.retriever.adapters.redis_keys import document_key, documents_key, translated
 from services.retriever.catalogue import Document
 from services.retriever.search import Live
 
@@ -18,10 +16,8 @@ from services.retriever.search import Live
 class RedisCatalogue:
     """Documents and live versions; each method is one round trip or two."""
 
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._clock = clock
-        self._delete = redis.register_script(scripts.DELETE)
 
     async def ping(self) -> bool:
         """Return True when Redis answers."""
@@ -59,19 +55,6 @@ class RedisCatalogue:
         found = zip(wanted, entries, strict=True)
         return {id_: Live(int(version), (title or name).decode()) for id_, (version, title, name) in found if version}
 
-    async def delete(self, tenant: str, document_id: str) -> int | None:
-        """Remove a document for every reader in one step and queue its erasure; return the version that was live."""
-        keys = [
-            document_key(tenant, document_id),
-            documents_key(tenant),
-            versions_key(tenant, document_id),
-            scripts.ERASURES,
-        ]
-        args: list[str | int] = [f"{tenant}/{document_id}", document_id, int(self._clock() * 1000)]
-        with translated():
-            version = await self._delete(keys=keys, args=args)
-        return None if version is None else int(version)
-
 
 def parse(document_id: str, fields: Mapping[bytes, bytes]) -> Document:
     """Return the document that a hash holds."""
@@ -89,4 +72,5 @@ def parse(document_id: str, fields: Mapping[bytes, bytes]) -> Document:
         metadata=json.loads(texts["metadata"]),
         created_ms=int(texts["created_ms"]),
         updated_ms=int(texts["updated_ms"]),
+        fingerprint=texts.get("fingerprint", ""),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from services.retriever.adapters import redis_scripts as scripts
-from services.retriever.adapters.redis_scripts import INDEX, translated
+from services.retriever.adapters.redis_keys import INDEX, translated
 from services.retriever.opening import Index
 from services.retriever.passages import Model
 

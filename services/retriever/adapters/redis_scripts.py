@@ -1,109 +1,175 @@
-"""What the catalogue does to Redis in one step, as Lua; and the names of its keys."""
+"""What the catalogue does to Redis in one step, as Lua. The keys are explained in `redis_keys`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+# What the scripts below share. Their KEYS begin with: document, versions, open versions, erasures, deletions; their ARGV with:
+# tenant/document, now in ms.
+_RULES = """
+local function now_us()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
 
-from redis.exceptions import RedisError
+local function live_us() return tonumber(redis.call('HGET', KEYS[1], 'accepted_us') or '0') end
 
-from rag.runtime.errors import Unavailable
+local function deleted_us()
+  local known = tonumber(redis.call('HGET', KEYS[2], 'deleted_us') or '0')
+  return math.max(known, tonumber(redis.call('GET', KEYS[2] .. ':deleted') or '0'))
+end
 
-ERASURES = "rag:erasures"
-"""Sorted set: `tenant/document/first-last`, by when it is due in ms."""
-OPEN_VERSIONS = "rag:open_versions"
-"""Sorted set: `tenant/document/version`, by when its writer is given up in ms."""
-INDEX = "rag:index"
-"""Hash: which collection the catalogue's documents are in, and of which model."""
-
-
-def document_key(tenant: str, document_id: str) -> str:
-    """Return the key of a document's live version (hash)."""
-    return f"rag:{tenant}:document:{document_id}"
-
-
-def documents_key(tenant: str) -> str:
-    """Return the key of a tenant's documents (sorted set: id, by the number of its last commit)."""
-    return f"rag:{tenant}:documents"
-
-
-def versions_key(tenant: str, document_id: str) -> str:
-    """Return the key of a document's counters (hash: last, deleted_through); it outlives the document."""
-    return f"rag:{tenant}:versions:{document_id}"
-
-
-def commits_key(tenant: str) -> str:
-    """Return the key of a tenant's count of commits."""
-    return f"rag:{tenant}:commits"
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn an error of Redis into one of the house.
-
-    Raises:
-        Unavailable: CATALOGUE_UNAVAILABLE.
-    """
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise Unavailable("The catalogue is not reachable.", "CATALOGUE_UNAVAILABLE") from error
-
-
-# KEYS: versions, open versions. ARGV: tenant/document, when its writer is given up.
-OPEN = """
-local version = redis.call('HINCRBY', KEYS[1], 'last', 1)
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1] .. '/' .. version)
-return version
-"""
-
-# KEYS: document, documents, versions, commits, open versions, erasures.
-# ARGV: tenant/document, id, version, now, then the fields of the document in pairs. Returns the live document.
-COMMIT = """
-local version = tonumber(ARGV[3])
-local live = tonumber(redis.call('HGET', KEYS[1], 'version') or '0')
-if live == version then return redis.call('HGETALL', KEYS[1]) end -- the answer of the first try was lost
-local deleted = tonumber(redis.call('HGET', KEYS[3], 'deleted_through') or '0')
-local given_up = redis.call('ZREM', KEYS[5], ARGV[1] .. '/' .. ARGV[3]) == 0
-if given_up or version < live or version <= deleted then
-  redis.call('ZADD', KEYS[6], ARGV[4], ARGV[1] .. '/' .. ARGV[3] .. '-' .. ARGV[3])
+local function refusal(accepted, fence)
+  local text = string.format('%d', accepted)
+  if accepted < live_us() or accepted <= deleted_us() or redis.call('EXISTS', KEYS[2] .. ':revoked:' .. text) == 1 then
+    return 'VERSION_SUPERSEDED'
+  end
+  if fence < tonumber(redis.call('GET', KEYS[2] .. ':fence:' .. text) or '0') then return 'STALE_WRITER' end
   return false
 end
-local created = redis.call('HGET', KEYS[1], 'created_ms') or ARGV[4]
+
+local function is_open(version) return redis.call('ZSCORE', KEYS[3], ARGV[1] .. '/' .. version) end
+
+-- Ends the writing of a version that will never be live. Its writer may have written after the erasure of a deletion.
+local function give_up(version)
+  redis.call('ZREM', KEYS[3], ARGV[1] .. '/' .. version)
+  redis.call('HDEL', KEYS[2], 'open:' .. version)
+  redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1] .. '/' .. version .. '-' .. version)
+  if tonumber(version) <= tonumber(redis.call('HGET', KEYS[2], 'deleted_through') or '0') then
+    redis.call('ZADD', KEYS[5], now_us(), ARGV[1])
+  end
+end
+
+local function open_versions()
+  local found, entries = {}, redis.call('HGETALL', KEYS[2])
+  for at = 1, #entries, 2 do
+    local version = string.match(entries[at], '^open:(%d+)$')
+    if version then found[version] = entries[at + 1] end
+  end
+  return found
+end
+"""
+
+# ARGV: ..., accepted_us (0 for now), fence, when its writer is given up, how long a fence is remembered.
+# Returns a refusal, or '', the version and its accepted_us.
+OPEN = (
+    _RULES
+    + """
+local accepted, fence = tonumber(ARGV[3]), tonumber(ARGV[4])
+if accepted == 0 then accepted = math.max(now_us(), live_us(), deleted_us() + 1) end
+local refused = refusal(accepted, fence)
+if refused then return {refused} end
+local text = string.format('%d', accepted)
+if fence > 0 then redis.call('SET', KEYS[2] .. ':fence:' .. text, ARGV[4], 'EX', ARGV[6]) end
+local version = redis.call('HINCRBY', KEYS[2], 'last', 1)
+redis.call('HSET', KEYS[2], 'open:' .. version, text)
+redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1] .. '/' .. version)
+return {'', version, text}
+"""
+)
+
+# ARGV: ..., version, accepted_us, fence. Returns a refusal, or ''.
+CHECK = (
+    _RULES
+    + """
+if not is_open(ARGV[3]) then return 'VERSION_SUPERSEDED' end
+return refusal(tonumber(ARGV[4]), tonumber(ARGV[5])) or ''
+"""
+)
+
+# KEYS: ..., documents, commits. ARGV: ..., version, accepted_us, fence, id, then the fields of the document in pairs.
+# Returns a refusal, or the live document.
+COMMIT = (
+    _RULES
+    + """
+local version, accepted = tonumber(ARGV[3]), tonumber(ARGV[4])
+local live = tonumber(redis.call('HGET', KEYS[1], 'version') or '0')
+if live == version then return redis.call('HGETALL', KEYS[1]) end -- the answer of the first try was lost
+local refused = refusal(accepted, tonumber(ARGV[5]))
+if not refused and (not is_open(ARGV[3]) or live_us() == accepted and version < live) then
+  refused = 'VERSION_SUPERSEDED'
+end
+if not refused and version < live then refused = 'VERSION_OUTRUN' end
+if refused then
+  give_up(ARGV[3])
+  return refused
+end
+local created = redis.call('HGET', KEYS[1], 'created_ms') or ARGV[2]
+redis.call('ZREM', KEYS[3], ARGV[1] .. '/' .. ARGV[3])
+redis.call('HDEL', KEYS[2], 'open:' .. ARGV[3])
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'version', ARGV[3], 'created_ms', created, 'updated_ms', ARGV[4], unpack(ARGV, 5))
-redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[4]), ARGV[2])
+redis.call('HSET', KEYS[1], 'version', ARGV[3], 'accepted_us', ARGV[4], 'created_ms', created, 'updated_ms', ARGV[2],
+  unpack(ARGV, 7))
+redis.call('ZADD', KEYS[6], redis.call('INCR', KEYS[7]), ARGV[6])
 if version > 1 then
-  redis.call('ZADD', KEYS[6], ARGV[4], ARGV[1] .. '/1-' .. string.format('%d', version - 1))
+  redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1] .. '/1-' .. string.format('%d', version - 1))
 end
 return redis.call('HGETALL', KEYS[1])
 """
+)
 
-# KEYS: open versions, erasures. ARGV: tenant/document, version, now.
-ABANDON = """
-if redis.call('ZREM', KEYS[1], ARGV[1] .. '/' .. ARGV[2]) == 1 then
-  redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1] .. '/' .. ARGV[2] .. '-' .. ARGV[2])
-end
+# ARGV: ..., version. A version that was given up is erased once more: its writer may have written until now.
+ABANDON = (
+    _RULES
+    + """
+if redis.call('HGET', KEYS[1], 'version') ~= ARGV[3] then give_up(ARGV[3]) end
 """
+)
 
-# KEYS: document, documents, versions, erasures. ARGV: tenant/document, id, now.
-DELETE = """
-local live = redis.call('HGET', KEYS[1], 'version')
-if not live then return false end
-local last = redis.call('HGET', KEYS[3], 'last')
-redis.call('DEL', KEYS[1])
-redis.call('ZREM', KEYS[2], ARGV[2])
-redis.call('HSET', KEYS[3], 'deleted_through', last)
-redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1] .. '/1-' .. last)
-return live
+# ARGV: ..., accepted_us, how long it is remembered. Returns the live version that the work made, or 0.
+REVOKE = (
+    _RULES
+    + """
+if redis.call('HGET', KEYS[1], 'accepted_us') == ARGV[3] then return redis.call('HGET', KEYS[1], 'version') end
+redis.call('SET', KEYS[2] .. ':revoked:' .. ARGV[3], '1', 'EX', ARGV[4])
+for version, accepted in pairs(open_versions()) do
+  if accepted == ARGV[3] then give_up(version) end
+end
+return '0'
+"""
+)
+
+# KEYS: ..., documents. ARGV: ..., id, how long a deletion of an unknown document is remembered, how long its erasure is left
+# to the caller in microseconds. Returns the version that was live or 0, deleted_us, and from when on a worker does the rest,
+# 0 when a worker is on it already.
+DELETE = (
+    _RULES
+    + """
+local live, last = redis.call('HGET', KEYS[1], 'version'), redis.call('HGET', KEYS[2], 'last')
+local pending = redis.call('ZSCORE', KEYS[5], ARGV[1])
+local now = math.max(now_us(), live_us(), deleted_us())
+local text = string.format('%d', now)
+if last then
+  redis.call('HSET', KEYS[2], 'deleted_through', last, 'deleted_us', text)
+  for version in pairs(open_versions()) do give_up(version) end
+else
+  redis.call('SET', KEYS[2] .. ':deleted', text, 'EX', ARGV[4])
+end
+local due = '0'
+if live then
+  redis.call('DEL', KEYS[1])
+  redis.call('ZREM', KEYS[6], ARGV[3])
+  redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1] .. '/1-' .. last)
+  redis.call('ZADD', KEYS[5], text, ARGV[1])
+elseif not pending then
+  due = string.format('%d', now + ARGV[5])
+  redis.call('ZADD', KEYS[5], due, ARGV[1])
+end
+return {live or '0', text, due}
+"""
+)
+
+# KEYS: a sorted set. ARGV: member, score. Removes the member unless it was added again since.
+FORGET = """
+if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '-1') ~= tonumber(ARGV[2]) then return 0 end
+return redis.call('ZREM', KEYS[1], ARGV[1])
 """
 
 # Versions whose writer is given up become erasures; a commit that comes later finds them gone and is refused.
 # KEYS: open versions, erasures. ARGV: given up until, now, how many at most.
 GIVE_UP = """
 for _, open in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])) do
-  local version = string.match(open, '[^/]+$')
+  local tenant, document, version = string.match(open, '^([^/]+)/([^/]+)/([^/]+)$')
   redis.call('ZREM', KEYS[1], open)
+  redis.call('HDEL', 'rag:' .. tenant .. ':versions:' .. document, 'open:' .. version)
   redis.call('ZADD', KEYS[2], ARGV[2], open .. '-' .. version)
 end
 """
@@ -112,4 +178,14 @@ end
 RECORD_INDEX = """
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
 return redis.call('HMGET', KEYS[1], 'collection', 'model', 'revision', 'dimension', 'analyzer')
+"""
+
+# KEYS: document, documents, commits. ARGV: id. Return 1 when the listing had to be changed.
+UNLIST = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+return redis.call('ZREM', KEYS[2], ARGV[1])
+"""
+ENLIST = """
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
+return redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[3]), ARGV[1])
 """

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 
 from rag.runtime.errors import Conflict
 from services.retriever.adapters import redis_scripts as scripts
 from services.retriever.adapters.redis_catalogue import parse
-from services.retriever.adapters.redis_scripts import (
-    ERASURES,
-    OPEN_VERSIONS,
+from services.retriever.adapters.redis_keys import (
+    REMEMBERED_S,
     commits_key,
-    document_key,
     documents_key,
     translated,
-    versions_key,
+    version_keys,
 )
 from services.retriever.catalogue import Document
-from services.retriever.indexing import Commit, Header
+from services.retriever.indexing import Writing
+from services.retriever.parts import Commit, Header
+
+_REFUSALS = {
+    "VERSION_SUPERSEDED": "The document was deleted or written by somebody else in the meantime.",
+    "STALE_WRITER": "Another writer has taken up this work in the meantime.",
+    "VERSION_OUTRUN": "A later version with earlier content went live first; write the document again.",
+}
 
 
 class RedisVersions:
@@ -35,56 +42,68 @@ class RedisVersions:
     """
 
     def __init__(self, redis: Redis, lease_s: float, clock: Callable[[], float] = time.time) -> None:
-        self._redis = redis
         self._lease_ms = int(lease_s * 1000)
         self._clock = clock
         self._open = redis.register_script(scripts.OPEN)
+        self._check = redis.register_script(scripts.CHECK)
         self._commit = redis.register_script(scripts.COMMIT)
         self._abandon = redis.register_script(scripts.ABANDON)
+        self._revoke = redis.register_script(scripts.REVOKE)
 
-    async def open(self, tenant: str, document_id: str) -> int:
-        """Return the number of a new version."""
-        keys = [versions_key(tenant, document_id), OPEN_VERSIONS]
-        with translated():
-            return int(await self._open(keys=keys, args=[f"{tenant}/{document_id}", self._now_ms() + self._lease_ms]))
+    async def open(self, tenant: str, header: Header) -> Writing:
+        """Return a new version, or refuse. One that is neither committed nor abandoned is erased after a while."""
+        given_up_ms = self._now_ms() + self._lease_ms
+        args = [header.accepted_us, header.fence, given_up_ms, REMEMBERED_S]
+        refusal, *opened = await self._run(self._open, tenant, header.document_id, args)
+        _check(refusal, header.document_id)
+        version, accepted_us = map(int, opened)
+        return Writing(version, accepted_us)
 
-    async def commit(self, tenant: str, header: Header, version: int, commit: Commit) -> Document:
-        """Make a version live in one step and queue the erasure of those before it.
+    async def check(self, tenant: str, header: Header, writing: Writing) -> None:
+        """Refuse when the version could not be committed any more."""
+        args = [writing.version, writing.accepted_us, header.fence]
+        _check(await self._run(self._check, tenant, header.document_id, args), header.document_id)
 
-        Raises:
-            Conflict: VERSION_SUPERSEDED.
-        """
+    async def commit(self, tenant: str, header: Header, writing: Writing, commit: Commit) -> Document:
+        """Make a version live in one step and queue the erasure of those before it, or refuse."""
         document_id = header.document_id
-        keys = [
-            document_key(tenant, document_id),
-            documents_key(tenant),
-            versions_key(tenant, document_id),
-            commits_key(tenant),
-            OPEN_VERSIONS,
-            ERASURES,
-        ]
-        args: list[str | int] = [
-            f"{tenant}/{document_id}",
-            document_id,
-            version,
-            self._now_ms(),
-            *_fields(header, commit),
-        ]
-        with translated():
-            flat = await self._commit(keys=keys, args=args)
-        if not flat:
-            message = "The document was deleted or written by somebody else in the meantime."
-            raise Conflict(message, "VERSION_SUPERSEDED", document_id=document_id)
-        return parse(document_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+        keys = [documents_key(tenant), commits_key(tenant)]
+        args = [writing.version, writing.accepted_us, header.fence, document_id, *_fields(header, commit)]
+        answer = await self._run(self._commit, tenant, document_id, args, keys)
+        if isinstance(answer, bytes):
+            _check(answer, document_id)
+        return parse(document_id, dict(zip(answer[::2], answer[1::2], strict=True)))
 
     async def abandon(self, tenant: str, document_id: str, version: int) -> None:
-        """Queue the erasure of exactly this version, unless it was committed."""
+        """Queue the erasure of exactly this version, unless it is live."""
+        await self._run(self._abandon, tenant, document_id, [version])
+
+    async def revoke(self, tenant: str, document_id: str, accepted_us: int) -> int:
+        """Refuse every version of one work from now on and give up those being written; or return the live one it made."""
+        return int(await self._run(self._revoke, tenant, document_id, [accepted_us, REMEMBERED_S]))
+
+    async def _run(
+        self,
+        script: AsyncScript,
+        tenant: str,
+        document_id: str,
+        args: Sequence[str | int],
+        keys: Sequence[str] = (),
+    ) -> Any:
         with translated():
-            args: list[str | int] = [f"{tenant}/{document_id}", version, self._now_ms()]
-            await self._abandon(keys=[OPEN_VERSIONS, ERASURES], args=args)
+            return await script(
+                keys=[*version_keys(tenant, document_id), *keys],
+                args=[f"{tenant}/{document_id}", self._now_ms(), *args],
+            )
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _check(refusal: bytes, document_id: str) -> None:
+    if refusal:
+        reason = refusal.decode()
+        raise Conflict(_REFUSALS[reason], reason, document_id=document_id)
 
 
 def _fields(header: Header, commit: Commit) -> list[str | int]:
@@ -97,5 +116,6 @@ def _fields(header: Header, commit: Commit) -> list[str | int]:
         "page_count": commit.page_count,
         "passage_count": commit.passage_count,
         "metadata": json.dumps(dict(header.metadata)),
+        "fingerprint": header.fingerprint,
     }
     return [part for pair in fields.items() for part in pair]

@@ -1,0 +1,60 @@
+"""The retriever as a process of its own, to be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import psutil
+
+from rag.runtime.settings import child_environment
+from rag.v1 import retriever_pb2 as pb
+from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
+from tests.ports import free_ports
+from tests.retriever.room import of
+from tests.waiting import until
+
+Started = tuple[asyncio.subprocess.Process, psutil.Process, RetrieverServiceStub]
+
+
+async def started(
+    folder: Path, redis_url: str, embedder_port: int, stack: AsyncExitStack, **environment: str
+) -> Started:
+    """Run the retriever as a process; returns it, its engine and a stub once it serves."""
+    with (folder / "log").open("ab") as log:
+        variables = child_environment(
+            RAG_DATA_DIR=str(folder),
+            REDIS_URL=redis_url,
+            EMBEDDER_ADDRESS=f"127.0.0.1:{embedder_port}",
+            RETRIEVER_PORT=(port := str(free_ports(1)[0])),
+            RETRIEVER_METRICS_PORT="0",
+            RETRIEVER_LAME_DUCK_MS="0",
+            RETRIEVER_SWEEP_PAUSE_S="0.2",
+            **environment,
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.retriever", env=variables, stderr=log
+        )
+    stack.push_async_callback(_end, process)
+    channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+    stub = RetrieverServiceStub(channel)
+
+    async def serves() -> bool:
+        try:
+            await stub.ListPassages(pb.ListPassagesRequest(document_id="x"), metadata=of("t"), timeout=1)
+        except grpc.aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.NOT_FOUND and bool(psutil.Process(process.pid).children())
+        return True
+
+    await until(serves)
+    return process, psutil.Process(process.pid).children()[0], stub
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+    process._transport.close()
