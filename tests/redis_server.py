@@ -20,14 +20,15 @@ def running_redis(folder: Path, *extra: str) -> Iterator[str]:
     process = subprocess.Popen([*command(find_binary(), folder), *extra], stdout=subprocess.DEVNULL)
     url = f"unix://{folder}/redis.sock"
     try:
-        until_sync(lambda: _answers(url))
+        until_sync(lambda: answers(url))
         yield url
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Tell whether the Redis at `url` answers."""
     client = sync_redis.Redis.from_url(url)
     try:
         return bool(client.ping())

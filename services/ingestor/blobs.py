@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 
+def blob_name(tenant: str, job_id: str) -> str:
+    """Where a job's upload lies. It belongs to this job alone, so removing it cannot race with an upload of the same bytes."""
+    return f"{tenant}/{job_id}"
+
+
 class BlobDraft(Protocol):
     """A blob being written. Nobody can see it yet."""
 
@@ -28,6 +33,10 @@ class BlobStore(Protocol):
 
     def local(self, name: str) -> AbstractAsyncContextManager[Path]:
         """A local file with the blob's bytes, for the length of the context; `NotFound` UPLOAD_MISSING without it."""
+        ...
+
+    async def exists(self, name: str) -> bool:
+        """Whether there is such a blob."""
         ...
 
     async def remove(self, name: str) -> None:

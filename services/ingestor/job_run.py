@@ -1,4 +1,4 @@
-"""One job in the hands of a worker: indexed again and again while others are away, and ended in one of two ways."""
+"""One job in the hands of a worker: indexed again and again while others are away, until it ends in one of three ways."""
 
 from __future__ import annotations
 
@@ -9,22 +9,38 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag.runtime.errors import DeadlineExceeded, Internal, NotFound, Overloaded, RagError, Unavailable
+from rag.runtime import failpoints
+from rag.runtime.backoff import asked_s, full_jitter
+from rag.runtime.errors import (
+    Conflict,
+    DeadlineExceeded,
+    Internal,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    RagError,
+    TooLarge,
+    Unavailable,
+)
 from rag.runtime.logs import get_logger
 from rag.runtime.tasks import beside
 from services.ingestor.blobs import BlobStore
-from services.ingestor.jobs import Job, JobError, JobQueue, Lease, LeaseLostError, Progress
+from services.ingestor.fingerprint import fingerprint
+from services.ingestor.jobs import Job, JobError, JobQueue, JobState, Lease, LeaseLostError, Progress
 from services.ingestor.metrics import JOB_SECONDS, JOBS, RETRIES
 from services.ingestor.pipeline import Observer, Pipeline, Stages
+from services.ingestor.slots import Slot
 
 log = get_logger(__name__)
 
-# Not Conflict: somebody committed a newer version or deleted the document; doing it again would undo that.
 _PASSING = (Unavailable, DeadlineExceeded, Overloaded)
+_OF_THE_DOCUMENT = (InvalidInput, TooLarge, Conflict, NotFound)
+"""Trying again would end the same way. All other errors are ours, and what they end may be retried."""
 _MOST_INTERNAL_RETRIES = 2
-_LONGEST_PAUSE_S = 15.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 15.0
 
 Pause = Callable[[float], Awaitable[None]]
+Change = Callable[[Job], Job]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +48,8 @@ class WorkerRules:
     """How many jobs at once, and how long things may take, in seconds."""
 
     concurrency: int = 2
-    heartbeat_s: float = 3.0
+    spare: int = 2
+    heartbeat_s: float = 1.0
     progress_s: float = 0.25
     job_deadline_s: float = 1800.0
 
@@ -45,65 +62,80 @@ class WorkRoom:
     blobs: BlobStore
     stages: Stages
     rules: WorkerRules
-    pause: Pause
+    pause: Pause = asyncio.sleep
+    clock: Callable[[], float] = time.time
+    random_unit: Callable[[], float] = random.random
 
 
 class JobRun:
-    """One job in the hands of this worker."""
+    """One job in the hands of this worker, in a place of its own."""
 
-    def __init__(self, lease: Lease, room: WorkRoom) -> None:
+    def __init__(self, lease: Lease, room: WorkRoom, slot: Slot) -> None:
         self._lease = lease
+        self._room = room
+        self._slot = slot
         self._queue = room.queue
-        self._blobs = room.blobs
-        self._stages = room.stages
         self._rules = room.rules
-        self._pause = room.pause
-        self._clock = time.time
         self._job = lease.job
         self._progress = Progress()
+        self._writing = asyncio.Lock()
 
     async def process(self) -> None:
         """Bring the job to its end. Raises `LeaseLostError` when it is another's by now."""
         began = time.monotonic()
+        failpoints.reach("job_taken")
         await beside(self._to_its_end(), self._beat())
-        await self._remove_blob()
+        failpoints.reach("job_ended")
         ended = self._job
+        if ended.state is JobState.READY:  # the others can be retried
+            await self._remove_blob()
         reason = ended.error.reason if ended.error else ""
         JOBS.labels(ended.state.value, reason).inc()
         JOB_SECONDS.observe(time.monotonic() - began)
         log.info("job_ended", state=ended.state.value, reason=reason, passages=ended.progress.passages)
-
-    async def _to_its_end(self) -> None:
-        await self._keep(self._job.running(self._lease.attempts, self._clock()))
-        await self._keep(await beside(self._end(), self._publish()))
 
     async def give_back(self) -> None:
         """Put the job back in the queue, unless it is at its end."""
         if self._job.state.is_final:
             return
         try:
-            await self._queue.release(self._lease, self._job.queued(self._clock()))
+            await self._queue.release(self._lease, self._job.queued(self._now()))
         except (LeaseLostError, Unavailable) as error:
             # Another worker takes it when the lease runs out.
             log.warning("job_not_given_back", error=repr(error))
 
-    async def _end(self) -> Job:
-        """The job as it ends."""
-        if self._lease.exhausted:
-            message = f"The work on the document broke off {self._lease.attempts} times, so it is not tried again."
-            return self._job.failed(JobError("ATTEMPTS_EXHAUSTED", message), self._clock())
+    async def _to_its_end(self) -> None:
+        attempts, now = self._lease.attempts, self._now()
+        await self._keep(lambda job: job.running(attempts, now))
+        await self._keep(await beside(self._end(), self._publish()))
+
+    async def _end(self) -> Change:
+        """What the job becomes at its end."""
         try:
-            version = await self._version()
+            self._check_worth_it()
+            version, unchanged = await self._version()
         except RagError as error:
             log.info("job_failed", reason=error.reason, cause=repr(error.__cause__))
-            job = self._job.advanced(self._progress, self._clock())
-            return job.failed(JobError(error.reason, error.message), self._clock())
-        return self._job.advanced(self._progress, self._clock()).ready(version, self._clock())
+            why = JobError(error.reason, error.message)
+            if isinstance(error, _OF_THE_DOCUMENT):
+                return lambda job: self._advanced(job).failed(why, self._now())
+            return lambda job: self._advanced(job).dead(why, self._now())
+        failpoints.reach("version_committed")
+        return lambda job: self._advanced(job).ready(version, self._now(), unchanged=unchanged)
 
-    async def _version(self) -> int:
+    def _check_worth_it(self) -> None:
+        if self._lease.exhausted:
+            trouble = self._job.trouble
+            last = f"; the last trouble: {trouble.reason}, {trouble.message}" if trouble else "."
+            message = f"The work on the document broke off {self._lease.attempts} times, so it is not tried again{last}"
+            raise Internal(message, "ATTEMPTS_EXHAUSTED")
+        if self._lease.superseded:
+            message = "Content of this document that was uploaded later is searchable already."
+            raise Conflict(message, "VERSION_SUPERSEDED")
+
+    async def _version(self) -> tuple[int, bool]:
         """Index the document, again and again while another service is away and the job's time lasts."""
         retries = internal = 0
-        trouble = "none"
         try:
             async with asyncio.timeout(self._rules.job_deadline_s):
                 while True:
@@ -113,19 +145,23 @@ class JobRun:
                         internal += isinstance(error, Internal)
                         if internal > _MOST_INTERNAL_RETRIES:
                             raise
-                        trouble = error.message
                         retries += 1
                         await self._wait(error, retries)
         except TimeoutError as error:
             limit_s = self._rules.job_deadline_s
+            trouble = self._job.trouble.message if self._job.trouble else "none"
             message = f"The document was not indexed within {limit_s:g} seconds; the last trouble: {trouble}"
             raise DeadlineExceeded(message, "JOB_TIMEOUT") from error
 
-    async def _attempt(self) -> int:
-        upload = self._lease.upload
+    async def _attempt(self) -> tuple[int, bool]:
+        """The version that is live with the document, and whether it was before any work was done."""
+        upload, stages = self._lease.upload, self._room.stages
         try:
-            async with self._blobs.local(upload.blob) as path:
-                return await self._pipeline(path).run()
+            live = await stages.index.live(upload.document_id)
+            if live and live.fingerprint == fingerprint(upload, stages.sizes):
+                return live.version, self._job.progress == Progress()
+            async with self._room.blobs.local(upload.blob) as path:
+                return await self._pipeline(path).run(), False
         except (RagError, LeaseLostError):
             raise
         except Exception as error:
@@ -133,26 +169,26 @@ class JobRun:
             raise Internal("An internal error kept the document from being indexed.", "INTERNAL") from error
 
     def _pipeline(self, path: Path) -> Pipeline:
-        observer = Observer(progress=self._note, before_commit=self._still_ours)
-        return Pipeline(self._stages, self._lease.upload, path, observer)
+        # Written before the commit, progress tells a later worker that the version it finds live is this job's.
+        observer = Observer(progress=self._note, before_commit=lambda: self._keep(self._advanced))
+        lease = self._lease
+        return Pipeline(self._room.stages, lease.upload, lease.fence, path, observer=observer, slot=self._slot)
 
     def _note(self, progress: Progress) -> None:
         self._progress = progress
 
-    async def _still_ours(self) -> None:
-        await self._queue.renew(self._lease)
-
     async def _wait(self, error: RagError, retries: int) -> None:
-        asked = error.retry_after_s if isinstance(error, Overloaded) else 0.0
-        # Full jitter: workers that failed together must not come back together.
-        pause = max(asked, random.uniform(0, min(_LONGEST_PAUSE_S, 0.5 * 2**retries)))  # noqa: S311
+        jitter = full_jitter(retries, _FIRST_PAUSE_S, _LONGEST_PAUSE_S, self._room.random_unit)
+        pause = max(asked_s(error), jitter)
         RETRIES.labels(error.reason).inc()
         log.warning("job_waits", reason=error.reason, pause_s=round(pause, 2), cause=repr(error.__cause__))
-        await self._pause(pause)
+        trouble = JobError(error.reason, error.message)
+        await self._keep(lambda job: self._advanced(job).troubled(trouble, self._now()))
+        await self._room.pause(pause)
 
     async def _beat(self) -> None:
         while True:
-            await self._pause(self._rules.heartbeat_s)
+            await self._room.pause(self._rules.heartbeat_s)
             try:
                 await self._queue.renew(self._lease)
             except Unavailable as error:
@@ -160,25 +196,32 @@ class JobRun:
 
     async def _publish(self) -> None:
         while True:
-            await self._pause(self._rules.progress_s)
-            job = self._job.advanced(self._progress, self._clock())
-            if job.progress != self._job.progress:
-                await self._keep(job)
+            await self._room.pause(self._rules.progress_s)
+            if self._advanced(self._job).progress != self._job.progress:
+                await self._keep(self._advanced)
 
-    async def _keep(self, job: Job) -> None:
+    def _advanced(self, job: Job) -> Job:
+        return job.advanced(self._progress, self._now())
+
+    async def _keep(self, change: Change) -> None:
         """Write the job; while the queue is away, again and again: the fence tells if that took too long."""
-        while True:
-            try:
-                await self._queue.write(self._lease, job)
-            except Unavailable as error:
-                log.warning("job_not_written", cause=repr(error.__cause__))
-                await self._pause(1.0)
-            else:
-                self._job = job
-                return
+        async with self._writing:
+            job = change(self._job)
+            while True:
+                try:
+                    await self._queue.write(self._lease, job)
+                except Unavailable as error:
+                    log.warning("job_not_written", cause=repr(error.__cause__))
+                    await self._room.pause(1.0)
+                else:
+                    self._job = job
+                    return
 
     async def _remove_blob(self) -> None:
         try:
-            await self._blobs.remove(self._lease.upload.blob)
+            await self._room.blobs.remove(self._lease.upload.blob)
         except (Unavailable, NotFound) as error:
             log.warning("blob_not_removed", reason=error.reason)
+
+    def _now(self) -> float:
+        return self._room.clock()

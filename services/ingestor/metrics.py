@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+from services.ingestor.busy import BusyClock, BusySeconds
 
 UPLOADS = Counter("ragmesh_ingest_uploads_total", "Uploads, by what became of them.", ["outcome"])
 UPLOADED_BYTES = Counter("ragmesh_ingest_uploaded_bytes_total", "Bytes of accepted uploads.")
@@ -18,3 +20,18 @@ PASSAGES = Counter("ragmesh_ingest_passages_total", "Passages written to the ind
 RETRIES = Counter("ragmesh_ingest_retries_total", "Times a job waited for another service, by reason.", ["reason"])
 PARSER_DEATHS = Counter("ragmesh_ingest_parser_deaths_total", "Parser children that died, by reason.", ["reason"])
 LEASES_LOST = Counter("ragmesh_ingest_leases_lost_total", "Jobs that another worker took over from this one.")
+WEBHOOKS = Counter("ragmesh_ingest_webhooks_total", "Webhooks sent, by what became of them.", ["outcome"])
+EMBED_WAITS = Counter(
+    "ragmesh_ingest_embed_waits_total", "Times a batch waited for the embedder, by reason.", ["reason"]
+)
+
+EXTRACT, SPLIT, EMBED, INDEX = BusyClock(), BusyClock(), BusyClock(), BusyClock()
+REGISTRY.register(
+    BusySeconds(
+        "ragmesh_ingest_stage_busy_seconds",
+        "Seconds in which a stage had at least one document to work on, by stage.",
+        "stage",
+        {"extract": EXTRACT, "split": SPLIT, "embed": EMBED, "index": INDEX},
+    )
+)
+RECONCILED = Counter("ragmesh_ingest_reconciled_total", "Leftovers of crashes that were found and repaired.", ["found"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,10 +14,16 @@ PAGE_BREAK = "\f"
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is known before the first page. `pages_total` is 0 for a document without pages."""
+    """What is known before the first page. `pages_total` is 0 for a document without pages.
+
+    Slides, sheets and chapters count as pages. `metadata` is what the document says about itself, such as `source_author`.
+    `media_type` is what the document turned out to be once opened; empty when its first bytes had told.
+    """
 
     pages_total: int = 0
     title: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,9 @@ class Page:
 class DocumentReader(Protocol):
     """Reads documents of the types that `sniffing` names."""
 
-    def read(self, path: Path, media_type: str) -> AbstractAsyncContextManager[AsyncIterator[Opening | Page]]:
+    def read(
+        self, path: Path, media_type: str, password: str = ""
+    ) -> AbstractAsyncContextManager[AsyncIterator[Opening | Page]]:
         """Open the file and iterate: one `Opening`, then pages in order, at least one of them with text.
 
         The reader goes no faster than its items are taken. Leaving the context stops it for good. Raises `InvalidInput`

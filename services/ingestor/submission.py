@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from rag.ids import check_id, new_id
-from rag.runtime.errors import InvalidInput, TooLarge
+from rag.runtime.errors import AlreadyExists, InvalidInput, Overloaded, RagError, TooLarge
 from rag.runtime.logs import get_logger
 from rag.runtime.tasks import unbroken
-from services.ingestor.blobs import BlobDraft, BlobStore
-from services.ingestor.jobs import Job, JobStore, MetadataValue, Upload
+from services.ingestor.blobs import BlobDraft, BlobStore, blob_name
+from services.ingestor.jobs import Job, JobStore, MetadataValue, Request, Upload
 from services.ingestor.sniffing import HEAD_BYTES, media_type_of
 
 log = get_logger(__name__)
 
 MAX_NAME_CHARS = 255
 MAX_TITLE_CHARS = 1_000
+MAX_REQUEST_ID_CHARS = 255
+MAX_PASSWORD_CHARS = 1_000
 _WRITE_BYTES = 262_144
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the client says about an upload; `document_id` and `title` may be empty. Checked when made."""
+    """What the client says about an upload; all but `name` may be empty. Checked when made."""
 
     document_id: str
     name: str
     title: str = ""
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    request_id: str = ""
+    password: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        """Raise `InvalidInput` BAD_ID, BAD_NAME or BAD_TITLE."""
+        """Raise `InvalidInput` BAD_ID, BAD_NAME, BAD_TITLE, BAD_REQUEST_ID or BAD_PASSWORD."""
         if self.document_id:
             check_id(self.document_id, "document_id")
         if not 1 <= len(self.name) <= MAX_NAME_CHARS or not self.name.isprintable():
@@ -41,6 +46,18 @@ class Header:
         if len(self.title) > MAX_TITLE_CHARS:
             message = f"title must be at most {MAX_TITLE_CHARS} characters."
             raise InvalidInput(message, "BAD_TITLE")
+        if len(self.request_id) > MAX_REQUEST_ID_CHARS or not self.request_id.isprintable():
+            message = f"request_id must be at most {MAX_REQUEST_ID_CHARS} printable characters."
+            raise InvalidInput(message, "BAD_REQUEST_ID")
+        check_password(self.password)
+
+
+def check_password(password: str) -> str:
+    """Return a document's password. Raises `InvalidInput` BAD_PASSWORD when it is longer than any document's."""
+    if len(password) > MAX_PASSWORD_CHARS:
+        message = f"password must be at most {MAX_PASSWORD_CHARS} characters."
+        raise InvalidInput(message, "BAD_PASSWORD")
+    return password
 
 
 @dataclass(slots=True)
@@ -95,20 +112,23 @@ class Submissions:
         self._make_id = make_id
 
     async def submit(self, tenant: str, header: Header, chunks: AsyncIterator[bytes]) -> Job:
-        """Return the job once nothing can be lost any more.
+        """Return the job once nothing can be lost any more: a new one, or the one that the same request made before.
 
         Raises:
             InvalidInput: EMPTY_FILE, UNSUPPORTED_TYPE.
             TooLarge: UPLOAD_TOO_LARGE.
-            Unavailable: QUEUE_UNAVAILABLE, QUEUE_NOT_DURABLE, BLOBS_UNAVAILABLE; nothing was kept.
+            AlreadyExists: IDEMPOTENCY_KEY_REUSED.
+            Overloaded: QUEUE_FULL.
+            Unavailable: QUEUE_NOT_DURABLE, BLOBS_UNAVAILABLE: nothing was kept. QUEUE_UNAVAILABLE: it may have been
+                accepted or not, and only a request id makes it safe to send it again.
         """
-        await self._jobs.check_durable()
+        await self._jobs.check_open(tenant, header.request_id)
         job_id = self._make_id("job")
-        async with self._blobs.draft(f"{tenant}/{job_id}") as draft:
+        async with self._blobs.draft(blob_name(tenant, job_id)) as draft:
             received = await self._receive(draft, header.name, chunks)
             upload = _upload(tenant, job_id, header, received)
             # Between blob and queue entry there is no good place to stop.
-            return await unbroken(self._accept(draft, upload))
+            return await unbroken(self._accept(draft, upload, _request(header, received)))
 
     async def _receive(self, draft: BlobDraft, name: str, chunks: AsyncIterator[bytes]) -> _Received:
         received = _Received(name, self._max_bytes)
@@ -123,24 +143,50 @@ class Submissions:
         await draft.write(bytes(waiting))
         return received
 
-    async def _accept(self, draft: BlobDraft, upload: Upload) -> Job:
-        now = self._clock()
-        job = Job(
-            id=upload.job_id,
-            document_id=upload.document_id,
-            name=upload.name,
-            size_bytes=upload.size_bytes,
-            created_at=now,
-            updated_at=now,
-        )
+    async def _accept(self, draft: BlobDraft, upload: Upload, request: Request | None) -> Job:
         await draft.commit()
         try:
-            await self._jobs.add(upload, job)
-        except BaseException:
-            await self._blobs.remove(upload.blob)
+            job = await self._jobs.add(upload, _job(upload, self._clock()), request)
+        except (AlreadyExists, Overloaded):
+            await self._discard(upload)
             raise
-        log.info("accepted", job_id=job.id, document_id=job.document_id, size_bytes=job.size_bytes)
+        # After any other error the job may be in the queue for all we know, and its worker needs the blob.
+        if job.id != upload.job_id:
+            await self._discard(upload)
+        log.info("accepted", job_id=job.id, document_id=job.document_id, again=job.id != upload.job_id)
         return job
+
+    async def _discard(self, upload: Upload) -> None:
+        try:
+            await self._blobs.remove(upload.blob)
+        except RagError as error:  # one that is left over belongs to no job, and is swept as such
+            log.warning("blob_not_removed", reason=error.reason, job_id=upload.job_id)
+
+
+def _job(upload: Upload, now: float) -> Job:
+    return Job(
+        id=upload.job_id,
+        document_id=upload.document_id,
+        name=upload.name,
+        size_bytes=upload.size_bytes,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _request(header: Header, received: _Received) -> Request | None:
+    if not header.request_id:
+        return None
+    # JSON, so that no two lists of fields can read the same.
+    sent = [
+        received.hash.hexdigest(),
+        header.document_id,
+        header.name,
+        header.title,
+        sorted(header.metadata.items()),
+        hashlib.sha256(header.password.encode(errors="replace")).hexdigest(),
+    ]
+    return Request(header.request_id, hashlib.sha256(json.dumps(sent).encode()).hexdigest())
 
 
 def _upload(tenant: str, job_id: str, header: Header, received: _Received) -> Upload:
@@ -156,4 +202,5 @@ def _upload(tenant: str, job_id: str, header: Header, received: _Received) -> Up
         content_hash=content_hash,
         size_bytes=received.size,
         metadata=dict(header.metadata),
+        password=header.password,
     )

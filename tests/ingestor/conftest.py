@@ -57,10 +57,29 @@ class Client:
         return answer.job
 
     async def watch(self, job_id: str, after: int = 0) -> list[pb.WatchJobResponse]:
-        call = self.stub.WatchJob(
-            pb.WatchJobRequest(job_id=job_id, after_sequence=after), metadata=self.metadata, timeout=60
-        )
-        return [event async for event in call]
+        return [event async for event in self.follow(job_id, after)]
+
+    def follow(self, job_id: str, after: int = 0) -> grpc.aio.UnaryStreamCall:
+        request = pb.WatchJobRequest(job_id=job_id, after_sequence=after)
+        return self.stub.WatchJob(request, metadata=self.metadata, timeout=60)
+
+    async def get(self, job_id: str) -> pb.Job:
+        return (await self.stub.GetJob(pb.GetJobRequest(job_id=job_id), metadata=self.metadata, timeout=10)).job
+
+    async def jobs(self, **request: object) -> list[pb.Job]:
+        return list((await self.stub.ListJobs(pb.ListJobsRequest(**request), metadata=self.metadata, timeout=10)).jobs)
+
+    async def cancel(self, job_id: str) -> pb.Job:
+        request = pb.CancelJobRequest(job_id=job_id)
+        return (await self.stub.CancelJob(request, metadata=self.metadata, timeout=20)).job
+
+    async def retry(self, job_id: str, password: str = "") -> pb.Job:
+        request = pb.RetryJobRequest(job_id=job_id, password=password)
+        return (await self.stub.RetryJob(request, metadata=self.metadata, timeout=10)).job
+
+    async def erase(self, document_id: str, until_us: int = 2**53) -> int:
+        request = pb.EraseJobsRequest(document_id=document_id, accepted_until_us=until_us)
+        return (await self.stub.EraseJobs(request, metadata=self.metadata, timeout=20)).jobs
 
     async def index(self, content: bytes, name: str, **header: object) -> pb.Job:
         """Submit and wait for the end."""
@@ -95,6 +114,10 @@ class Mesh:
         async with wire(changed) as room, serving(changed, room) as port:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 yield Client(IngestorServiceStub(channel), self.tenant)
+
+    async def running(self, job: pb.Job, client: Client) -> bool:
+        """Whether a worker has the job in hand."""
+        return (await client.get(job.id)).state == pb.JOB_STATE_RUNNING
 
     @property
     def files(self) -> list[Path]:

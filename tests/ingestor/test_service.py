@@ -76,7 +76,7 @@ async def test_a_watcher_sees_a_job_that_waits_and_then_runs(mesh, client):
     mesh.embedder.open.clear()
     job = await client.submit(TEXT.encode(), "pumps.md")
     watching = asyncio.create_task(client.watch(job.id))
-    await until(lambda: mesh.embedder.calls == 1)
+    await until(lambda: mesh.embedder.calls >= 1)
     mesh.embedder.open.set()
     states = [event.job.state for event in await watching]
     assert states[0] == pb.JOB_STATE_QUEUED
@@ -117,7 +117,6 @@ async def test_the_same_bytes_are_the_same_document_with_the_same_passages(mesh,
         (b"", "a.txt", "EMPTY_FILE", "empty"),
         (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(100), "scan.pdf", "UNSUPPORTED_TYPE", "JPEG image"),
         (b"\x89PNG\r\n\x1a\n" + bytes(5000), "a.md", "UNSUPPORTED_TYPE", "PNG image"),
-        (b"PK\x03\x04....word/document.xml" + bytes(10), "a.docx", "UNSUPPORTED_TYPE", "Word document"),
         (bytes(range(256)) * 20, "a.txt", "UNSUPPORTED_TYPE", "binary data"),
     ],
 )
@@ -136,7 +135,6 @@ async def test_what_can_be_seen_at_the_door_is_refused_there(mesh, client, conte
         (pdf(pages=4)[:700], "cut.pdf", "PDF_DAMAGED"),
         (b"%PDF-1.7\nnothing else", "junk.pdf", "PDF_DAMAGED"),
         (image_only_pdf(), "scan.pdf", "PDF_NO_TEXT"),
-        (b"caf\xc3\xa9 and \x81\x8d\x8f\x90\x9d\xff\xfe broken " * 3, "a.txt", "BAD_ENCODING"),
         (b" \n\t\n" * 50, "blank.txt", "NO_TEXT"),
     ],
 )
@@ -145,8 +143,9 @@ async def test_what_shows_when_read_fails_the_job_with_its_reason(mesh, client, 
     assert (job.state, job.error.reason, job.attempts) == (pb.JOB_STATE_FAILED, reason, 1)
     assert job.error.message.endswith(".")
     assert mesh.retriever.versions == []
-    await until(lambda: mesh.files == [])
     assert (await client.index(TEXT.encode(), "good.md")).state == pb.JOB_STATE_READY
+    # Kept for a retry, with a password say.
+    await until(lambda: [path.name for path in mesh.files] == [job.id])
 
 
 async def test_a_pdf_with_an_empty_user_password_opens(mesh, client):
@@ -258,7 +257,7 @@ async def test_a_neighbour_that_stays_away_ends_the_job_at_its_deadline(mesh):
     mesh.embedder.failures += [Overloaded("The model is busy.", "BUSY", 0.1)] * 1000
     async with mesh.ingestor(job_deadline_s=1.5) as client:
         job = await client.index(TEXT.encode(), "a.md")
-    assert (job.state, job.error.reason) == (pb.JOB_STATE_FAILED, "JOB_TIMEOUT")
+    assert (job.state, job.error.reason) == (pb.JOB_STATE_DEAD, "JOB_TIMEOUT")
     assert "The model is busy." in job.error.message
 
 

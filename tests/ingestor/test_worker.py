@@ -34,8 +34,8 @@ def jobs(empty_queue):
 async def added(jobs: RedisJobs, tenant: str) -> Upload:
     upload = Upload(tenant, new_id("job"), "doc", "a.txt", "", "text/plain", "hash", 3, {"year": 2024.0, "ok": True})
     job = Job(upload.job_id, "doc", "a.txt", 3, 1.5, 1.5)
-    await jobs.add(upload, job)
-    await jobs.add(upload, job)
+    await jobs.add(upload, job, None)
+    await jobs.add(upload, job, None)
     return upload
 
 
@@ -50,7 +50,9 @@ async def test_a_job_is_added_once_and_taken_whole(jobs, queues, tenant, empty_q
     upload = await added(jobs, tenant)
     assert await empty_queue.xlen(QUEUE) == 1
     lease = await taken(queues[0])
-    assert (lease.upload, lease.attempts, lease.exhausted) == (upload, 1, False)
+    assert replace(lease.upload, accepted_us=0) == upload
+    assert lease.upload.accepted_us > 0
+    assert (lease.attempts, lease.exhausted, lease.cancelling) == (1, False, False)
     assert lease.job.state == JobState.QUEUED
     assert await queues[1].take() is None
 
@@ -139,7 +141,7 @@ async def test_a_stopped_ingestor_gives_its_job_back_at_once(mesh):
     mesh.embedder.open.clear()
     async with mesh.ingestor() as first:
         job = await first.submit(pdf(pages=2), "a.pdf")
-        await until(lambda: mesh.embedder.calls == 1)
+        await until(lambda: mesh.embedder.calls >= 1)
     mesh.embedder.open.set()
     async with mesh.ingestor() as second:
         events = await second.watch(job.id)

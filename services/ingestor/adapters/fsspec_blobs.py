@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -13,11 +15,14 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from rag.runtime.errors import NotFound, Unavailable
+from rag.ids import check_id
+from rag.runtime import failpoints
+from rag.runtime.errors import InvalidInput, NotFound, Unavailable
+from services.ingestor.reconciling import StoredUpload
 
 
 class FsspecBlobs:
-    """A `BlobStore`.
+    """A `BlobStore`, and an `Uploads` that can be swept.
 
     Args:
         url: A folder, or an fsspec URL such as `s3://bucket/prefix`.
@@ -53,6 +58,22 @@ class FsspecBlobs:
             await asyncio.to_thread(self._download, name, path)
             yield path
 
+    async def stored(self, page: int) -> AsyncGenerator[Sequence[StoredUpload], None]:
+        """All blobs with a name of ours, so many at once."""
+        for folder in await asyncio.to_thread(self._listed, self._root, "directory"):
+            names = await asyncio.to_thread(self._listed, self._path(folder), "file")
+            for start in range(0, len(names), page):
+                part = [f"{folder}/{name}" for name in names[start : start + page]]
+                yield await asyncio.to_thread(self._aged, part)
+
+    async def sweep_drafts(self, older_than_s: float) -> int:
+        """Remove drafts and copies that nobody has touched for so long; return how many."""
+        return await asyncio.to_thread(self._sweep_drafts, older_than_s)
+
+    async def exists(self, name: str) -> bool:
+        """Whether there is such a blob."""
+        return await asyncio.to_thread(self._exists, name)
+
     async def remove(self, name: str) -> None:
         """Remove a blob."""
         await asyncio.to_thread(self._remove, name)
@@ -68,6 +89,42 @@ class FsspecBlobs:
                 self._fs.get_file(self._path(name), str(path))
             except FileNotFoundError as error:
                 raise _missing() from error
+
+    def _listed(self, folder: str, kind: str) -> list[str]:
+        """The names in a folder that can be a tenant's or a job's."""
+        with _reaching_blobs():
+            self._fs.invalidate_cache()
+            try:
+                found = self._fs.ls(folder, detail=True)
+            except FileNotFoundError:
+                return []
+        names = (str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == kind)
+        return [name for name in names if _is_id(name)]
+
+    def _aged(self, names: Sequence[str]) -> list[StoredUpload]:
+        aged = []
+        with _reaching_blobs():
+            for name in names:
+                try:
+                    written = self._fs.modified(self._path(name)).timestamp()
+                except FileNotFoundError:  # removed since it was listed
+                    continue
+                aged.append(StoredUpload(name, time.time() - written))
+        return aged
+
+    def _sweep_drafts(self, older_than_s: float) -> int:
+        swept = 0
+        with _reaching_blobs():
+            for path in self._made_work_dir().iterdir():
+                if time.time() - path.stat().st_mtime > older_than_s:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                    swept += 1
+        return swept
+
+    def _exists(self, name: str) -> bool:
+        with _reaching_blobs():
+            self._fs.invalidate_cache()
+            return bool(self._fs.exists(self._path(name)))
 
     def _remove(self, name: str) -> None:
         with _reaching_blobs():
@@ -97,6 +154,7 @@ class _Draft:
 
     async def commit(self) -> None:
         await asyncio.to_thread(self._commit)
+        failpoints.reach("blob_committed")
 
     def discard(self) -> None:
         self._file.close()
@@ -110,6 +168,7 @@ class _Draft:
         with _reaching_blobs():
             self._file.flush()
             os.fsync(self._file.fileno())
+            failpoints.reach("blob_synced")
             if not self._is_local:
                 self._fs.put_file(str(self._path), self._target)
                 return
@@ -135,6 +194,14 @@ def _reaching_blobs() -> Iterator[None]:
         yield
     except OSError as error:
         raise Unavailable("The store of uploads does not work; try again later.", "BLOBS_UNAVAILABLE") from error
+
+
+def _is_id(name: str) -> bool:
+    try:
+        check_id(name, "name")
+    except InvalidInput:
+        return False
+    return True
 
 
 def _missing() -> NotFound:

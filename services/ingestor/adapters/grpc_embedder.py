@@ -15,11 +15,11 @@ from rag.runtime.peers import Peer
 from rag.v1 import embedder_pb2 as pb
 from rag.v1.embedder_pb2_grpc import EmbedderServiceStub
 from rag.vectors import Vectors, unpack
-from services.ingestor.pipeline import Embedded
+from services.ingestor.embedding import Embedded
 
 
 class GrpcEmbedder:
-    """An `Embedder` over the Embed stream. One batch may take `timeout_s` seconds."""
+    """An `Embedder` over the embedder service. One batch may take `timeout_s` seconds."""
 
     def __init__(self, peer: Peer, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._peer = peer
@@ -27,12 +27,12 @@ class GrpcEmbedder:
         self._timeout_s = timeout_s
         self._clock = clock
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, document_id: str, texts: Sequence[str]) -> Embedded:
         """One vector per text, in order. Raises what the embedder answers; `Internal` for an answer that is short."""
         call = context.current()
         latest = self._clock() + self._timeout_s
         with context.bound(replace(call, deadline=min(call.deadline or latest, latest))):
-            responses = await self._responses(texts)
+            responses = await self._responses(pb.EmbedRequest(texts=texts, document_id=document_id))
         vectors = _joined(responses, len(texts))
         return Embedded(
             vectors=vectors,
@@ -42,8 +42,12 @@ class GrpcEmbedder:
             computed=sum(answer.usage.computed for answer in responses),
         )
 
-    async def _responses(self, texts: Sequence[str]) -> list[pb.EmbedResponse]:
-        async with aclosing(self._peer.stream(self._stub.Embed, pb.EmbedRequest(texts=texts))) as stream:
+    async def forget(self, document_id: str) -> None:
+        """Drop the cached vectors of a document's texts."""
+        await self._peer.unary(self._stub.ForgetVectors, pb.ForgetVectorsRequest(document_id=document_id))
+
+    async def _responses(self, request: pb.EmbedRequest) -> list[pb.EmbedResponse]:
+        async with aclosing(self._peer.stream(self._stub.Embed, request)) as stream:
             return [response async for response in stream]
 
 

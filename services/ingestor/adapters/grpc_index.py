@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
-from rag.metadata import to_proto
+from rag.metadata import MAX_KEYS, Scalar, check_key, check_scalar, to_proto
 from rag.passage_proto import to_proto as passage_to_proto
+from rag.runtime.errors import InvalidInput, NotFound
 from rag.runtime.peers import Peer
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 from rag.vectors import pack
-from services.ingestor.pipeline import Batch, Commit, Target, Written
+from services.ingestor.indexing import Batch, Commit, Live, Target, Written
 
 
 class GrpcIndex:
-    """A `PassageIndex` over the Index stream."""
+    """A `PassageIndex` over the retriever service."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
@@ -30,6 +31,20 @@ class GrpcIndex:
                 else:
                     yield Written(answer.progress.passages_written)
 
+    async def live(self, document_id: str) -> Live | None:
+        """The live version of a document; None when it has none."""
+        try:
+            answer = await self._peer.unary(self._stub.GetDocument, pb.GetDocumentRequest(document_id=document_id))
+        except NotFound:
+            return None
+        return Live(answer.document.version, answer.document.fingerprint)
+
+    async def revoke(self, document_id: str, accepted_us: int) -> int:
+        """Refuse every version of one upload from now on; the version when it is live already, else 0."""
+        request = pb.RevokeIndexRequest(document_id=document_id, accepted_us=accepted_us)
+        answer = await self._peer.unary(self._stub.RevokeIndex, request)
+        return answer.version
+
 
 async def _requests(target: Target, parts: AsyncIterator[Batch | Commit]) -> AsyncIterator[pb.IndexRequest]:
     yield pb.IndexRequest(header=_header(target))
@@ -42,15 +57,36 @@ def _header(target: Target) -> pb.IndexHeader:
     header = pb.IndexHeader(
         document_id=upload.document_id,
         name=upload.name,
-        media_type=upload.media_type,
+        media_type=target.media_type,
         content_hash=upload.content_hash,
         size_bytes=upload.size_bytes,
         model=target.model,
         revision=target.revision,
         dimension=target.dimension,
+        accepted_us=upload.accepted_us,
+        fence=target.fence,
+        fingerprint=target.fingerprint,
     )
-    to_proto(upload.metadata, header.metadata)
+    to_proto(_merged(upload.metadata, target.found), header.metadata)
     return header
+
+
+def _merged(own: Mapping[str, Scalar], found: Mapping[str, str]) -> dict[str, Scalar]:
+    """The client's own metadata, and what the document says about itself as far as there is room for it."""
+    merged = dict(own)
+    for key, value in found.items():
+        if len(merged) < MAX_KEYS and key not in merged and _can_be_kept(key, value):
+            merged[key] = value
+    return merged
+
+
+def _can_be_kept(key: str, value: str) -> bool:
+    # A document with an odd author is still a document.
+    try:
+        check_scalar(check_key(key), value)
+    except InvalidInput:
+        return False
+    return True
 
 
 def _passages(batch: Batch) -> pb.IndexRequest:

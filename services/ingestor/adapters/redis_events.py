@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
 
 from rag.runtime.errors import Overloaded
 from services.ingestor.adapters.redis_jobs import unknown_job
 from services.ingestor.adapters.redis_records import events_key, job_key, load_job, reaching_redis
-from services.ingestor.jobs import JobEvent, JobState
+from services.ingestor.jobs import Job, JobEvent, JobState
 
 _BLOCK_MS = 2_000
 _COUNT = 100
@@ -22,8 +23,9 @@ _MOST_WATCHERS = 48
 class RedisEvents:
     """A `JobEvents`. `blocking` is a client of its own: its connections wait."""
 
-    def __init__(self, blocking: Redis) -> None:
+    def __init__(self, blocking: Redis, clock: Callable[[], float] = time.time) -> None:
         self._redis = blocking
+        self._clock = clock
         self._watchers = 0
 
     async def watch(self, tenant: str, job_id: str, after_sequence: int) -> AsyncGenerator[JobEvent, None]:
@@ -35,25 +37,30 @@ class RedisEvents:
             async with aclosing(self._events(tenant, job_id, after_sequence)) as events:
                 async for event in events:
                     yield event
-                    if event.job.state.is_final:
-                        return
         finally:
             self._watchers -= 1
 
     async def _events(self, tenant: str, job_id: str, after: int) -> AsyncGenerator[JobEvent, None]:
-        while not await self._is_over(tenant, job_id, after):
+        last: Job | None = None
+        while True:
+            state, sequence = await self._state(tenant, job_id)
+            if state is None:
+                if last is None:
+                    raise unknown_job(job_id)
+                if not last.state.is_final:  # erased with its document, between two looks
+                    yield JobEvent(after + 1, last.cancelled(self._clock()))
+                return
+            # Asked before every wait: a job that is finished may be retried, and its last event be known already.
+            if state.is_final and sequence <= after:
+                return
             for event in await self._read(events_key(tenant, job_id), after):
-                after = event.sequence
+                after, last = event.sequence, event.job
                 yield event
 
-    async def _is_over(self, tenant: str, job_id: str, after: int) -> bool:
-        """Whether no event follows; asked before every wait, because the last one may be known to the watcher."""
+    async def _state(self, tenant: str, job_id: str) -> tuple[JobState | None, int]:
         with reaching_redis():
-            kept: Any = await self._redis.hmget(job_key(tenant, job_id), ["state", "sequence"])
-        state, sequence = kept
-        if state is None or sequence is None:
-            raise unknown_job(job_id)
-        return JobState(state.decode()).is_final and int(sequence) <= after
+            state, sequence = await cast("Any", self._redis.hmget(job_key(tenant, job_id), ["state", "sequence"]))
+        return JobState(state.decode()) if state else None, int(sequence or 0)
 
     async def _read(self, key: str, after: int) -> list[JobEvent]:
         with reaching_redis():

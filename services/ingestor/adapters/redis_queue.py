@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 from redis.exceptions import ResponseError
 
 from rag.ids import new_id
@@ -16,27 +17,30 @@ from services.ingestor.adapters.redis_records import (
     GROUP,
     QUEUE,
     dump,
-    events_key,
     job_key,
-    jobs_key,
-    load_job,
-    load_upload,
+    load_lease,
     reaching_redis,
 )
 from services.ingestor.jobs import Job, Lease, LeaseLostError
 
 _LONGEST_BLOCK_MS = 2_000
-_LISTED_S = 30 * 24 * 3600
-"""How long a job can be listed at most; its record is gone before."""
+_LISTED_MS = 30 * 24 * 3600 * 1000
+"""How much longer than its record a job may stand in lists."""
+_REQUEST_MS = 24 * 3600 * 1000
+"""How long a job with a request id is kept at least, so that the id keeps its meaning."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRules:
-    """When a silent worker loses its job, how often a job is taken up, how long an ended one is kept."""
+    """When a silent worker loses its job, how often a job is taken up, how long an ended one is kept.
+
+    `tell_ends` notes the ends of jobs for those who are told of them.
+    """
 
     lease_ms: int = 10_000
     max_attempts: int = 3
     keep_ms: int = 7 * 24 * 3600 * 1000
+    tell_ends: bool = False
 
 
 class RedisQueue:
@@ -70,32 +74,30 @@ class RedisQueue:
 
     async def renew(self, lease: Lease) -> None:
         """Reset the entry's idle time, if the fence is still ours."""
-        args: list[Any] = [lease.fence, GROUP, lease.entry, self._consumer]
-        with reaching_redis():
-            held = await self._renew(keys=[self._job_key(lease), QUEUE], args=args)
-        _check(held, lease)
+        key = job_key(lease.upload.tenant, lease.upload.job_id)
+        await self._held(self._renew, lease, [key, lease.fence, lease.entry, self._consumer])
 
     async def write(self, lease: Lease, job: Job) -> None:
-        """Write job and event, and at the end close the queue entry, in one script."""
-        tenant = lease.upload.tenant
-        keys = [self._job_key(lease), events_key(tenant, job.id), QUEUE, jobs_key(tenant)]
-        keep_ms = self._rules.keep_ms if job.state.is_final else 0
-        oldest = int((self._clock() - _LISTED_S) * 1_000_000)
-        args: list[Any] = [lease.fence, dump(job), job.state.value, GROUP, lease.entry, keep_ms, oldest]
-        with reaching_redis():
-            held = await self._write(keys=keys, args=args)
-        _check(held, lease)
+        """Write job and event, and at the end close the queue entry and wake the document's next job, in one script."""
+        keep_ms = self._rules.keep_ms
+        longest_ms = max(keep_ms, _REQUEST_MS)
+        oldest = int((self._clock() * 1000 - longest_ms - _LISTED_MS) * 1000)
+        kept: list[Any] = [keep_ms, longest_ms, oldest, int(self._rules.tell_ends)]
+        await self._held(self._write, lease, [*_of(lease), dump(job), job.state.value, *kept])
 
     async def release(self, lease: Lease, job: Job) -> None:
         """Write the job as queued and queue it anew, which wakes a waiting worker at once."""
-        tenant = lease.upload.tenant
-        keys = [self._job_key(lease), events_key(tenant, job.id), QUEUE]
+        await self._held(self._release, lease, [*_of(lease), dump(job)])
+
+    @staticmethod
+    async def _held(script: AsyncScript, lease: Lease, args: list[Any]) -> None:
         with reaching_redis():
-            held = await self._release(keys=keys, args=[lease.fence, dump(job), GROUP, lease.entry, tenant, job.id])
-        _check(held, lease)
+            held = await script(args=args)
+        if not held:
+            raise LeaseLostError(lease.upload.job_id)
 
     async def _silent(self) -> tuple[bytes, bytes, bytes] | None:
-        found: Any = await self._reclaim(keys=[QUEUE], args=[GROUP, self._consumer, self._rules.lease_ms])
+        found: Any = await self._reclaim(args=[self._consumer, self._rules.lease_ms])
         return tuple(found) if found else None
 
     async def _new(self) -> tuple[bytes, bytes, bytes] | None:
@@ -107,19 +109,9 @@ class RedisQueue:
         return None
 
     async def _lease(self, entry: bytes, tenant: bytes, job_id: bytes) -> Lease | None:
-        keys = [job_key(tenant.decode(), job_id.decode()), QUEUE]
-        begun: Any = await self._begin(keys=keys, args=[GROUP, entry, self._rules.max_attempts, new_id("take")])
-        if not begun:
-            return None
-        fence, attempts, exhausted, job, upload = begun
-        return Lease(
-            entry=entry.decode(),
-            fence=int(fence),
-            attempts=int(attempts),
-            exhausted=bool(exhausted),
-            upload=load_upload(upload),
-            job=load_job(job),
-        )
+        args: list[Any] = [entry, tenant, job_id, self._consumer, self._rules.max_attempts, new_id("take")]
+        begun: Any = await self._begin(args=args)
+        return load_lease(begun) if begun else None
 
     async def _create_group(self) -> None:
         try:
@@ -128,11 +120,6 @@ class RedisQueue:
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
-    @staticmethod
-    def _job_key(lease: Lease) -> str:
-        return job_key(lease.upload.tenant, lease.upload.job_id)
 
-
-def _check(held: int, lease: Lease) -> None:
-    if not held:
-        raise LeaseLostError(lease.upload.job_id)
+def _of(lease: Lease) -> list[Any]:
+    return [lease.upload.tenant, lease.upload.job_id, lease.fence]

@@ -25,7 +25,7 @@ def parts(number: int, pieces: Iterable[str]) -> Iterator[Page]:
     """The pieces of one page's text as parts of at most `PART_CHARS`, cut where lines or paragraphs end if possible."""
     rest = ""
     continues = False
-    for piece in pieces:
+    for piece in _short(pieces):
         rest += piece
         while len(rest) > PART_CHARS:
             end = _end(rest)
@@ -33,6 +33,12 @@ def parts(number: int, pieces: Iterable[str]) -> Iterator[Page]:
             rest, continues = rest[end:], True
     if rest or not continues:
         yield Page(number, rest, continues)
+
+
+def _short(pieces: Iterable[str]) -> Iterator[str]:
+    """The same text in pieces of bounded size: what is left of a long one would be copied for each part."""
+    for piece in pieces:
+        yield from (piece[at : at + PART_CHARS] for at in range(0, len(piece), PART_CHARS))
 
 
 def _end(text: str) -> int:

@@ -1,0 +1,22 @@
+"""The media types that documents are known by."""
+
+from __future__ import annotations
+
+PDF = "application/pdf"
+TEXT = "text/plain"
+MARKDOWN = "text/markdown"
+HTML = "text/html"
+XML = "application/xml"
+CSV = "text/csv"
+TSV = "text/tab-separated-values"
+JSON = "application/json"
+JSON_LINES = "application/x-ndjson"
+EML = "message/rfc822"
+EPUB = "application/epub+zip"
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+ZIP = "application/zip"
+"""An archive whose inside the first bytes do not show; its reader finds out what it is."""
+OLE = "application/x-ole-storage"
+"""An old Office file, or a new one that is encrypted; its reader finds out which, and refuses both."""
