@@ -24,11 +24,17 @@ class GatewaySettings(ServiceSettings):
     )
     unary_timeout_s: float = Field(30.0, gt=0, description="The longest that a REST call without a stream may take.")
     query_timeout_s: float = Field(120.0, gt=0, description="The longest that a question or a search may take.")
-    upload_timeout_s: float = Field(600.0, gt=0, description="The longest that an upload may take.")
+    upload_timeout_s: float = Field(
+        600.0, gt=0, description="The longest that an upload may take, all its files together."
+    )
     watch_timeout_s: float = Field(
         3600.0, gt=0, description="The longest that a job may be watched over one connection."
     )
     max_upload_bytes: int = Field(256 * 1024 * 1024, ge=1, description="The largest document.")
+    max_files: int = Field(100, ge=1, description="How many files one form may upload.")
+    max_form_bytes: int = Field(
+        1024 * 1024 * 1024, ge=1, description="The largest form: all the files of one request together."
+    )
     max_body_bytes: int = Field(
         2 * 1024 * 1024, ge=1, description="The largest JSON body, the text of a document in it included."
     )

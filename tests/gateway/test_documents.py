@@ -6,7 +6,7 @@ import json
 import pytest
 
 from rag.runtime.errors import AlreadyExists
-from tests.gateway.backends import HOLD
+from tests.gateway.stage import HOLD
 
 
 async def test_a_form_is_streamed_to_the_ingestor(gateway):
@@ -177,6 +177,13 @@ async def test_one_document_its_passages_and_its_deletion(gateway):
     assert (passages[0]["id"], passages[0]["page"]) == ("p-1", 3)
     deleted = await gateway.http.delete("/v1/documents/doc-1")
     assert (deleted.status_code, deleted.content) == (204, b"")
+
+
+async def test_a_document_that_exists_only_as_jobs_is_deleted_too(gateway):
+    deleted = await gateway.http.delete("/v1/documents/doc-queued")
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    unknown = await gateway.http.delete("/v1/documents/nope")
+    assert (unknown.status_code, unknown.json()["reason"]) == (404, "DOCUMENT_NOT_FOUND")
 
 
 @pytest.mark.parametrize("path", ["/v1/documents/nope", "/v1/documents/nope/passages", "/v1/documents/%ff%00"])

@@ -22,7 +22,8 @@ from rag.v1 import (
     retriever_pb2,
     retriever_pb2_grpc,
 )
-from tests.gateway.backends import HOLD, answer
+from tests.gateway.messages import answer
+from tests.gateway.stage import HOLD
 from tests.waiting import until
 
 

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from rag.runtime import errors
-from tests.gateway.backends import answer
+from tests.gateway.messages import answer
 
 TABLE = [
     (errors.InvalidInput("m", "R"), 400, None),
@@ -150,7 +150,7 @@ async def test_the_documentation_describes_operations_and_errors(gateway):
     assert (await gateway.http.get("/docs")).status_code == 200
     operations = [operation for path in spec["paths"].values() for operation in path.values()]
     ids = [operation["operationId"] for operation in operations]
-    assert len(ids) == len(set(ids)) == 13
+    assert len(ids) == len(set(ids)) == 15
     assert all(operation["summary"] for operation in operations)
     query = spec["paths"]["/v1/query"]["post"]
     assert "application/problem+json" in query["responses"]["400"]["content"]

@@ -9,8 +9,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from rag.runtime.errors import InvalidInput, NotFound, Unavailable
-from tests.gateway.backends import HOLD, answer
 from tests.gateway.events import parse
+from tests.gateway.messages import answer
+from tests.gateway.stage import HOLD
 from tests.waiting import until
 
 ORDER = ["accepted", "progress", "sources", "token", "token", "citation", "notice", "usage", "done"]

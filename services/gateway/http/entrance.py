@@ -12,7 +12,7 @@ from rag.runtime import context, tracing
 from rag.runtime.calls import REQUEST_ID, valid_request_id
 from rag.runtime.context import CallContext
 from rag.runtime.logs import get_logger
-from services.gateway.http.problems import CLIENT_CLOSED_REQUEST, problem
+from services.gateway.http.problems import CLIENT_CLOSED_REQUEST, Problem
 from services.gateway.metrics import REQUESTS, SECONDS
 
 log = get_logger(__name__)
@@ -49,7 +49,8 @@ class Entrance:
             log.error("unexpected_error", path=scope["path"], exc_info=error)
             if visit.status:
                 raise  # the server cuts the connection: half an answer must not look whole
-            await problem(500, "Internal error.", "INTERNAL", instance=scope["path"])(scope, receive, visit.send)
+            broken = Problem(500, "Internal error.", "INTERNAL").response(scope["path"])
+            await broken(scope, receive, visit.send)
         finally:
             visit.end()
 

@@ -4,19 +4,40 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import Field, StrictStr
 
 from rag.runtime.errors import InvalidInput
 from rag.v1 import ingestor_pb2 as pb
 from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
 from services.gateway.http import schemas, sse, wire
-from services.gateway.http.bodies import PageSize, PageToken
+from services.gateway.http.bodies import Body, BoundedJson, PageSize, PageToken
 from services.gateway.http.calls import allow, json_response, while_connected
 from services.gateway.http.deps import Deps
+from services.gateway.http.upload_docs import PASSWORD
+from services.gateway.http.uploads import SentHeaders
 
 _MAX_SEQUENCE_DIGITS = 19
+_STATES = {
+    "queued": pb.JOB_STATE_QUEUED,
+    "running": pb.JOB_STATE_RUNNING,
+    "ready": pb.JOB_STATE_READY,
+    "failed": pb.JOB_STATE_FAILED,
+    "cancelled": pb.JOB_STATE_CANCELLED,
+    "dead": pb.JOB_STATE_DEAD,
+}
+State = Annotated[
+    Literal["queued", "running", "ready", "failed", "cancelled", "dead"] | None,
+    Query(description="Only jobs in this state; `dead` is the dead letter."),
+]
+
+
+class RetryBody(Body):
+    """What may change before a job is tried again."""
+
+    password: StrictStr = Field("", repr=False, description="The password that opens the document.")
 
 
 class Jobs:
@@ -27,19 +48,32 @@ class Jobs:
         self._peer = deps.peers.ingestor
         self._stub = IngestorServiceStub(self._peer.channel)
 
-    async def list_all(self, request: Request, page_size: PageSize = 0, page_token: PageToken = "") -> Response:
+    async def list_all(
+        self, request: Request, page_size: PageSize = 0, page_token: PageToken = "", state: State = None
+    ) -> Response:
         """List the jobs, newest first."""
-        allow(self._deps.settings.unary_timeout_s)
-        asked = pb.ListJobsRequest(page_size=page_size, page_token=page_token)
-        answer = await while_connected(request, self._peer.unary(self._stub.ListJobs, asked))
-        return json_response(wire.to_json(answer))
+        wanted = _STATES[state] if state else pb.JOB_STATE_UNSPECIFIED
+        asked = pb.ListJobsRequest(page_size=page_size, page_token=page_token, state=wanted)
+        return json_response(wire.to_json(await self._ask(request, self._stub.ListJobs, asked)))
 
     async def get(self, request: Request, job_id: str) -> Response:
         """Return one job."""
-        allow(self._deps.settings.unary_timeout_s)
-        asked = pb.GetJobRequest(job_id=job_id)
-        answer = await while_connected(request, self._peer.unary(self._stub.GetJob, asked))
+        answer = await self._ask(request, self._stub.GetJob, pb.GetJobRequest(job_id=job_id))
         return json_response(wire.to_json(answer.job))
+
+    async def cancel(self, request: Request, job_id: str) -> Response:
+        """End a job that is not finished. When the answer comes, nothing of it is or will be searchable."""
+        answer = await self._ask(request, self._stub.CancelJob, pb.CancelJobRequest(job_id=job_id))
+        return json_response(wire.to_json(answer.job))
+
+    async def retry(self, request: Request, job_id: str, body: RetryBody | None = None) -> Response:
+        """Put a job that failed or is dead back in the queue, with its upload.
+
+        After the reason PDF_ENCRYPTED, send the password as JSON or in the header X-Document-Password.
+        """
+        password = SentHeaders.of(request).password or (body.password if body else "")
+        answer = await self._ask(request, self._stub.RetryJob, pb.RetryJobRequest(job_id=job_id, password=password))
+        return json_response(wire.to_json(answer.job), 202, {"location": f"/v1/jobs/{answer.job.id}"})
 
     async def events(
         self,
@@ -51,35 +85,29 @@ class Jobs:
         asked = pb.WatchJobRequest(job_id=job_id, after_sequence=_sequence(last_event_id))
         return self._deps.event_stream(_frames(self._peer.stream(self._stub.WatchJob, asked)))
 
+    async def _ask(self, request: Request, method: Any, asked: Any) -> Any:
+        allow(self._deps.settings.unary_timeout_s)
+        return await while_connected(request, self._peer.unary(method, asked))
+
 
 def routes(deps: Deps) -> APIRouter:
     """Return the routes under /v1/jobs."""
     jobs = Jobs(deps)
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-    router.add_api_route(
-        "",
-        jobs.list_all,
-        methods=["GET"],
-        operation_id="listJobs",
-        summary="List jobs",
-        responses=schemas.answers(schemas.of(pb.ListJobsResponse.DESCRIPTOR)),
-    )
-    router.add_api_route(
-        "/{job_id}",
-        jobs.get,
-        methods=["GET"],
-        operation_id="getJob",
-        summary="Get a job",
-        responses=schemas.answers(schemas.of(pb.Job.DESCRIPTOR), 404),
-    )
-    router.add_api_route(
-        "/{job_id}/events",
-        jobs.events,
-        methods=["GET"],
-        operation_id="watchJob",
-        summary="Watch a job (server-sent events)",
-        responses=schemas.answers(None, 404, events=True),
-    )
+    job, page = schemas.of(pb.Job.DESCRIPTOR), schemas.of(pb.ListJobsResponse.DESCRIPTOR)
+
+    def add(path: str, method: str, handler: Any, name: str, summary: str, **more: Any) -> None:
+        router.add_api_route(path, handler, methods=[method], operation_id=name, summary=summary, **more)
+
+    add("", "GET", jobs.list_all, "listJobs", "List jobs", responses=schemas.answers(page))
+    add("/{job_id}", "GET", jobs.get, "getJob", "Get a job", responses=schemas.answers(job, 404))
+    add("/{job_id}/events", "GET", jobs.events, "watchJob", "Watch a job (server-sent events)",
+        responses=schemas.answers(None, 404, events=True))  # fmt: skip
+    add("/{job_id}:cancel", "POST", jobs.cancel, "cancelJob", "Cancel a job",
+        responses=schemas.answers(job, 404, 409))  # fmt: skip
+    add("/{job_id}:retry", "POST", jobs.retry, "retryJob", "Retry a job", status_code=202,
+        responses=schemas.answers(job, 404, 408, 409, 413, status=202),
+        route_class_override=BoundedJson, openapi_extra=PASSWORD)  # fmt: skip
     return router
 
 

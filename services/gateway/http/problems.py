@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -68,45 +69,62 @@ def retry_after_s(error: RagError) -> float | None:
     return _UNAVAILABLE_RETRY_S if isinstance(error, Unavailable) else None
 
 
-def problem(
-    status: int, detail: str, reason: str, *, instance: str = "", headers: Mapping[str, str] | None = None, **more: Any
-) -> Response:
-    """Return a problem+json response; `more` are members of its own."""
-    body = {
-        "type": "about:blank",  # RFC 9457: the status says the type; `reason` is the part for programs
-        "title": "Client Closed Request" if status == CLIENT_CLOSED_REQUEST else HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "instance": instance,
-        "reason": reason,
-        "request_id": context.current().request_id,
-        **more,
-    }
-    return Response(orjson.dumps(body), status, dict(headers or {}), MEDIA_TYPE)
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, before it is a response or a part of one."""
+
+    status: int
+    detail: str
+    reason: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Members of its own."""
+
+    def body(self, instance: str) -> dict[str, Any]:
+        """Return the members of RFC 9457 and our own."""
+        closed = self.status == CLIENT_CLOSED_REQUEST
+        return {
+            "type": "about:blank",  # RFC 9457: the status says the type; `reason` is the part for programs
+            "title": "Client Closed Request" if closed else HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "reason": self.reason,
+            "request_id": context.current().request_id,
+            **self.more,
+        }
+
+    def response(self, instance: str, **more: Any) -> Response:
+        """Return the problem as a response; `more` are members that this response alone has."""
+        return Response(
+            orjson.dumps({**self.body(instance), **more}), self.status, dict(self.headers), media_type=MEDIA_TYPE
+        )
 
 
-def problem_of(error: RagError, instance: str = "") -> Response:
-    """Return an error as a problem+json response."""
+def problem_of(error: RagError | RequestValidationError) -> Problem:
+    """Return an error as a problem."""
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
     wait = retry_after_s(error)
     headers = {} if wait is None else {"retry-after": str(max(1, math.ceil(wait)))}
     more: dict[str, Any] = {"metadata": dict(error.metadata)} if error.metadata else {}
     if wait is not None:
         more["retry_after"] = wait
-    return problem(status_of(error), error.message, error.reason, instance=instance, headers=headers, **more)
+    return Problem(status_of(error), error.message, error.reason, headers, more)
 
 
 def install(app: FastAPI) -> None:
     """Make an app answer all its errors as problems."""
-    app.add_exception_handler(RagError, _rag_error)
+    app.add_exception_handler(RagError, _told)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(RequestValidationError, _told)
     app.add_exception_handler(ClientGone, _client_gone)
 
 
-def _rag_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, RagError):
+def _told(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RagError | RequestValidationError):
         raise error
-    return problem_of(error, request.url.path)
+    return problem_of(error).response(request.url.path)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -115,17 +133,13 @@ def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code
     detail = _DETAILS.get(status, str(error.detail))
     reason = _REASONS.get(status, HTTPStatus(status).name)
-    return problem(status, detail, reason, instance=request.url.path, headers=error.headers)
+    return Problem(status, detail, reason, error.headers or {}).response(request.url.path)
 
 
-def _validation_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestValidationError):
-        raise error
+def _invalid(error: RequestValidationError) -> Problem:
     fields = field_errors(error.errors())
     named = "; ".join(f"{e['field']}: {e['message']}" if e["field"] else e["message"] for e in fields)
-    return problem(
-        400, f"The request is not valid. {named}"[:1_000], "INVALID", instance=request.url.path, errors=fields
-    )
+    return Problem(400, f"The request is not valid. {named}"[:1_000], "INVALID", more={"errors": fields})
 
 
 def field_errors(errors: Sequence[Any]) -> list[dict[str, str]]:
@@ -146,4 +160,4 @@ def _field_error(error: Any) -> dict[str, str]:
 
 def _client_gone(request: Request, _error: Exception) -> Response:
     # Nobody reads it; metrics and logs count it under this status.
-    return problem(CLIENT_CLOSED_REQUEST, "The client left.", "CLIENT_CLOSED_REQUEST", instance=request.url.path)
+    return Problem(CLIENT_CLOSED_REQUEST, "The client left.", "CLIENT_CLOSED_REQUEST").response(request.url.path)

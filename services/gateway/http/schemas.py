@@ -22,7 +22,10 @@ _INTEGERS = {
 _NUMBERS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
 _ERRORS = {
     400: "The request is not valid; `errors` names the fields.",
+    403: "This is not allowed.",
     404: "There is no such thing.",
+    408: "The body did not arrive in time.",
+    409: "It is taken, or somebody else was first.",
     413: "The body is too large.",
     429: "Too much at once; `Retry-After` says when to come back.",
     500: "An error of ours; the request id finds it in our logs.",
@@ -66,6 +69,21 @@ def of(message: Descriptor) -> Schema:
     if message.full_name == passage_pb2.MetadataValue.DESCRIPTOR.full_name:
         return {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}
     return {"type": "object", "properties": {field.name: _field(field) for field in message.fields}}
+
+
+def accepted(job: Descriptor) -> Schema:
+    """Return the schema of the answer to an upload: the job of one document, or what became of each of several."""
+    result: Schema = {
+        "type": "object",
+        "required": ["name"],
+        "properties": {
+            "name": {"type": ["string", "null"], "description": "Null when the form broke before it was known."},
+            "job": of(job),
+            "problem": {**_PROBLEM, "description": "Why there is no job."},
+        },
+    }
+    results = {"type": "object", "required": ["results"], "properties": {"results": {"type": "array", "items": result}}}
+    return {"anyOf": [of(job), results]}
 
 
 def _field(field: FieldDescriptor) -> Schema:
