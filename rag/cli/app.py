@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from rag.cli import jobs
 from rag.cli.demo import EXAMPLES, QUESTION, run_demo
-from rag.cli.show import show_answer, show_ingestion
+from rag.cli.docs import delete, docs
+from rag.cli.ingest import ingest
+from rag.cli.show import show_answer
+from rag.cli.sync import sync
+from rag.cli.terminal import DEFAULT_ADDRESS, Address, examples, out, run
 from rag.client import RagClient
-from rag.runtime.errors import RagError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
-console = Console()
-
-Address = Annotated[
-    str, typer.Option(envvar="GATEWAY_ADDRESS", help="The gateway's gRPC address.", metavar="HOST:PORT")
-]
-DEFAULT_ADDRESS = "127.0.0.1:50050"
+app.command(
+    epilog=examples(
+        "ingest report.pdf notes.md",
+        "ingest handbook/ 'docs/**/*.md' --metadata team=ops --metadata year=2026",
+        'ingest contract.pdf --title "The contract" --document-id contract --password -',
+        "ingest archive/ --json | jq -r 'select(.reason) | .file'",
+    )
+)(ingest)
+app.command(
+    epilog=examples(
+        "sync handbook/ --dry-run",
+        "sync /srv/handbook --name handbook",
+        "sync /srv/handbook --name handbook --max-deletes 0   (never deletes)",
+    )
+)(sync)
+app.add_typer(jobs.app, name="jobs")
+app.command(epilog=examples("cancel job_0123"))(jobs.cancel)
+app.command(epilog=examples("retry --dead", "retry job_0123 --password -"))(jobs.retry)
+app.command(epilog=examples("docs --limit 1000 --json | jq -r .document_id"))(docs)
+app.command(epilog=examples("delete doc_0123 doc_4567"))(delete)
 
 
 @app.callback()
@@ -50,45 +65,18 @@ def demo(
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Start everything, ingest the examples, answer a question with citations, and stop."""
-    _run(run_demo(console, address, doc or list(EXAMPLES), question))
-
-
-@app.command(epilog="Example: ragmesh ingest report.pdf notes.md")
-def ingest(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="PDF, text, Markdown or HTML.")],
-    address: Address = DEFAULT_ADDRESS,
-) -> None:
-    """Upload files and watch them become searchable."""
-    _run(_ingest(files, address))
+    run(run_demo(out, address, doc or list(EXAMPLES), question))
 
 
 @app.command(epilog='Example: ragmesh ask "How long does a worker keep its lease?"')
 def ask(question: str, address: Address = DEFAULT_ADDRESS) -> None:
     """Ask a question and stream the answer with its citations."""
-    _run(_ask(question, address))
-
-
-async def _ingest(files: list[Path], address: str) -> int:
-    async with RagClient(address) as rag:
-        return await show_ingestion(console, rag, files)
+    run(_ask(question, address))
 
 
 async def _ask(question: str, address: str) -> int:
     async with RagClient(address) as rag:
-        return await show_answer(console, rag, question)
-
-
-def _run(work: Awaitable[int]) -> None:
-    async def awaited() -> int:
-        return await work
-
-    try:
-        raise typer.Exit(asyncio.run(awaited()))
-    except RagError as error:
-        console.print(f"[red]{error.reason}[/red] ", error.message, highlight=False)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        return await show_answer(out, rag, question)
 
 
 def main() -> None:

@@ -1,79 +1,32 @@
-"""What people see in the terminal: progress of files, and an answer as it streams."""
+"""What people see in the terminal: text that is safe to show, and an answer as it streams."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Sequence
 from contextlib import aclosing
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from rag.client import RagClient
-from rag.runtime.errors import RagError
 from rag.v1 import generator_pb2 as pb
-from rag.v1 import ingestor_pb2
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_STATES = {
-    ingestor_pb2.JOB_STATE_QUEUED: "queued",
-    ingestor_pb2.JOB_STATE_RUNNING: "reading",
-    ingestor_pb2.JOB_STATE_READY: "ready",
-    ingestor_pb2.JOB_STATE_FAILED: "failed",
-}
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _STAGES = {pb.STAGE_EMBEDDING: "embedding", pb.STAGE_RETRIEVAL: "retrieval", pb.STAGE_GENERATION: "generation"}
 
 
 def plain(text: str) -> str:
-    """Return text of a document or a model without what a terminal would obey: escape sequences begin with a control."""
+    """Return text of a document or a model without what a terminal would obey: escape sequences begin with a control.
+
+    Surrogates go too: they stand for bytes of a file's name that are no text, and cannot be printed.
+    """
     return _CONTROLS.sub("\ufffd", text)
 
 
-async def show_ingestion(console: Console, rag: RagClient, files: Sequence[Path]) -> int:
-    """Upload files and show a progress bar for each; return 1 when one of them failed, else 0."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(30),
-        TextColumn("{task.fields[note]}", markup=False),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        bars = [progress.add_task(plain(path.name), total=None, note="uploading") for path in files]
-        ready = await asyncio.gather(
-            *(_ingest_one(rag, path, progress, bar) for path, bar in zip(files, bars, strict=True))
-        )
-    return 0 if all(ready) else 1
-
-
-async def _ingest_one(rag: RagClient, path: Path, progress: Progress, bar: TaskID) -> bool:
-    try:
-        job = await rag.ingest(path)
-        async with aclosing(rag.watch(job.id)) as events:
-            async for event in events:
-                job = event.job
-                progress.update(bar, **_bar(job))
-    except RagError as error:
-        progress.update(bar, note=f"{error.reason}: {error.message}", total=1, completed=0)
-        return False
-    return job.state == ingestor_pb2.JOB_STATE_READY
-
-
-def _bar(job: ingestor_pb2.Job) -> dict[str, Any]:
-    done = job.progress
-    if job.state == ingestor_pb2.JOB_STATE_FAILED:
-        return {"note": f"{job.error.reason}: {job.error.message}", "total": 1, "completed": 0}
-    pages = f"{done.pages_done}/{done.pages_total or '?'} pages  " if done.pages_done or done.pages_total else ""
-    note = f"{_STATES.get(job.state, '')}  {pages}{done.passages_indexed} passages"
-    if job.state == ingestor_pb2.JOB_STATE_READY:
-        note += f"  ({done.vectors_cached} vectors from cache)"
-        note += f"  {done.pages_skipped} pages could not be read" if done.pages_skipped else ""
-        return {"note": note, "total": 1, "completed": 1}
-    return {"note": note, "total": done.passages or None, "completed": done.passages_indexed}
+def line(text: str) -> str:
+    """Return text of a document, a file's name or a server as one line that can be shown: see `plain`."""
+    return " ".join(plain(text).split())
 
 
 async def show_answer(console: Console, rag: RagClient, question: str) -> int:
