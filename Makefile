@@ -70,8 +70,20 @@ bench-start: install ## Measure the start, the idle memory and the stop of the t
 	@$(BIN)/python -m bench.start
 
 .PHONY: bench-ingest
-bench-ingest: install ## Measure ingestion: FILES="a.pdf folder" [EACH=1]
-	@$(BIN)/python -m bench.ingest $(if $(EACH),--each) $(or $(FILES),examples docs)
+bench-ingest: install ## Measure ingestion: FILES="a.pdf folder" [EACH=1] [PROCESSES=2]
+	@$(BIN)/python -m bench.ingest $(if $(EACH),--each) $(if $(PROCESSES),--processes $(PROCESSES)) $(or $(FILES),examples docs)
+
+.PHONY: bench-bombs
+bench-bombs: install ## Measure small documents beside hostile PDFs
+	@$(BIN)/python -m bench.bombs
+
+.PHONY: bench-memory
+bench-memory: install ## Measure the memory that a PDF of 200 and of 2,000 pages takes
+	@$(BIN)/python -m bench.memory_of_length
+
+.PHONY: chaos-ingest
+chaos-ingest: install ## Kill processes at random during ingestion: KILLS=60 [SEED=...]
+	@$(BIN)/python -m bench.chaos --kills $(or $(KILLS),60) $(if $(SEED),--seed $(SEED))
 
 .PHONY: lock
 lock: ## Resolve the packages anew into requirements.lock (needs uv)

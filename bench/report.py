@@ -30,12 +30,7 @@ def finish(name: str, rows: Sequence[Mapping[str, Any]], *, failed: bool = False
         failed: Whether something did not run.
         facts: More figures, for the file only.
     """
-    table = Table(title=name, title_justify="left")
-    for column in rows[0] if rows else ():
-        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
-    for row in rows:
-        table.add_row(*(_shown(value) for value in row.values()))
-    Console(width=max(140, Console().width)).print(table)
+    show(name, rows)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.write_text(
@@ -43,6 +38,16 @@ def finish(name: str, rows: Sequence[Mapping[str, Any]], *, failed: bool = False
     )
     print(f"results: {path}")
     sys.exit(1 if failed else 0)
+
+
+def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows with the same keys as a table."""
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row.values()))
+    Console(width=max(140, Console().width)).print(table)
 
 
 def surroundings() -> dict[str, Any]:
