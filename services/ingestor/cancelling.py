@@ -8,18 +8,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from rag.runtime.context import CallContext, bound
 from rag.runtime.errors import DeadlineExceeded, FailedPrecondition, Overloaded, RagError, Unavailable
 from rag.runtime.logs import get_logger
 from rag.runtime.tasks import unbroken
 from services.ingestor.blobs import BlobStore
-from services.ingestor.indexing import Live
+from services.ingestor.forgetting import Leftovers
 from services.ingestor.jobs import Job, JobQueue, JobState, JobStore, Lease, LeaseLostError, Upload
 from services.ingestor.metrics import JOBS
 
 log = get_logger(__name__)
 
+_REVOKE_S = 1.0
+"""The longest that the index is waited for: who calls a job off has an answer within 2 seconds."""
 _LOOK_AGAIN_S = 0.05
-_MOST_LOOKS = 100
+_MOST_LOOKS = 30
 
 
 class Takeovers(Protocol):
@@ -37,23 +40,11 @@ class Takeovers(Protocol):
         ...
 
 
-class LiveVersions(Protocol):
-    """What readers see of documents."""
-
-    async def live(self, document_id: str) -> Live | None:
-        """The live version of a document; None when it has none."""
-        ...
+class Versions(Protocol):
+    """What may become searchable of a job."""
 
     async def revoke(self, document_id: str, accepted_us: int) -> int:
         """Refuse every version of one upload from now on; the version when it is live already, else 0."""
-        ...
-
-
-class VectorCache(Protocol):
-    """The vectors that are kept of documents' texts."""
-
-    async def forget(self, document_id: str) -> None:
-        """Drop the vectors of a document's texts."""
         ...
 
 
@@ -62,8 +53,8 @@ class Remains:
     """Where something of a job may be left."""
 
     blobs: BlobStore
-    versions: LiveVersions
-    vectors: VectorCache
+    versions: Versions
+    leftovers: Leftovers
 
 
 class Cancelling:
@@ -131,41 +122,31 @@ class Cancelling:
         Raises:
             LeaseLostError: somebody else ends it.
         """
-        upload = lease.upload
-        if revoking and lease.begun:
-            version = await self._remains.versions.revoke(upload.document_id, upload.accepted_us)
-            if version:
-                return await self._too_late(lease, version)
-            await self._forget_vectors(upload)
-        # The end is written last: until then, the job is found again after a crash.
-        await self._remains.blobs.remove(upload.blob)
-        job = lease.job.cancelled(self._clock())
-        await self._write(lease, job)
-        return job
-
-    async def tidy(self, upload: Upload) -> None:
-        """Drop what a worker still left behind after its job was taken from it, if that was to call it off."""
-        if await self._takeovers.is_called_off(upload.tenant, upload.job_id):
-            await self._forget_vectors(upload)
-
-    async def _too_late(self, lease: Lease, version: int) -> Job:
-        job = lease.job.ready(version, self._clock())
-        await self._write(lease, job)
-        try:
-            await self._remains.blobs.remove(lease.upload.blob)
-        except RagError as error:
-            log.warning("blob_not_removed", reason=error.reason)
-        return job
-
-    async def _write(self, lease: Lease, job: Job) -> None:
+        version = await self._revoked(lease) if revoking and lease.begun else 0
+        now = self._clock()
+        job = lease.job.ready(version, now) if version else lease.job.cancelled(now)
+        # What is left of it is found without it: the upload by the reconciler, the vectors by a note that is written with it.
         await self._queue.write(lease, job)
         JOBS.labels(job.state.value, "").inc()
         log.info("job_called_off", job_id=job.id, state=job.state.value)
+        await self._remove_blob(lease.upload)
+        return job
 
-    async def _forget_vectors(self, upload: Upload) -> None:
-        # Those of a live version will be asked for again.
-        if await self._remains.versions.live(upload.document_id) is None:
-            await self._remains.vectors.forget(upload.document_id)
+    async def tidy(self, upload: Upload) -> None:
+        """Have dropped what a worker still left behind after its job was taken from it, if that was to call it off."""
+        if await self._takeovers.is_called_off(upload.tenant, upload.job_id):
+            await self._remains.leftovers.add(upload.tenant, upload.document_id)
+
+    async def _revoked(self, lease: Lease) -> int:
+        upload = lease.upload
+        with bound(CallContext(upload.job_id, upload.tenant, time.monotonic() + _REVOKE_S)):
+            return await self._remains.versions.revoke(upload.document_id, upload.accepted_us)
+
+    async def _remove_blob(self, upload: Upload) -> None:
+        try:
+            await self._remains.blobs.remove(upload.blob)
+        except RagError as error:
+            log.warning("blob_not_removed", reason=error.reason)
 
     async def _seen_ended(self, tenant: str, job_id: str) -> Job:
         for _ in range(_MOST_LOOKS):

@@ -8,7 +8,8 @@ from rag.runtime import failpoints
 from rag.runtime.errors import NotFound, Unavailable
 from rag.runtime.logs import get_logger
 from services.ingestor.blobs import BlobStore, blob_name
-from services.ingestor.cancelling import Cancelling, VectorCache
+from services.ingestor.cancelling import Cancelling
+from services.ingestor.forgetting import VectorCache
 
 log = get_logger(__name__)
 

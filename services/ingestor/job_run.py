@@ -34,6 +34,8 @@ from services.ingestor.slots import Slot
 log = get_logger(__name__)
 
 _PASSING = (Unavailable, DeadlineExceeded, Overloaded)
+_AGAIN = {"VERSION_OUTRUN"}
+"""Another version went live first, but ours is the newer content: it only needs a later number."""
 _OF_THE_DOCUMENT = (InvalidInput, TooLarge, Conflict, NotFound)
 """Trying again would end the same way. All other errors are ours, and what they end may be retried."""
 _MOST_INTERNAL_RETRIES = 2
@@ -141,7 +143,9 @@ class JobRun:
                 while True:
                     try:
                         return await self._attempt()
-                    except (*_PASSING, Internal) as error:
+                    except (*_PASSING, Internal, Conflict) as error:
+                        if isinstance(error, Conflict) and error.reason not in _AGAIN:
+                            raise
                         internal += isinstance(error, Internal)
                         if internal > _MOST_INTERNAL_RETRIES:
                             raise

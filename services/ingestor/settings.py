@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Self
@@ -10,6 +11,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from rag.runtime.settings import ServiceSettings, prefix
 from services.ingestor.splitting import MAX_PASSAGE_TOKENS
+
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
 class IngestorSettings(ServiceSettings):
@@ -39,7 +42,9 @@ class IngestorSettings(ServiceSettings):
     heartbeat_ms: int = Field(1_000, ge=10, description="How often a worker says that it is still at a job.")
     max_attempts: int = Field(3, ge=1, description="How many workers may break off a job before it is given up.")
     job_deadline_s: float = Field(1_800.0, gt=0, description="The longest that one attempt may take, waits included.")
-    job_keep_s: int = Field(7 * 24 * 3600, ge=60, description="How long a finished job can be looked up.")
+    job_keep_s: int = Field(
+        7 * 24 * 3600, ge=60, le=7 * 24 * 3600, description="How long a finished job can be looked up."
+    )
     reconcile_s: float = Field(
         300.0, ge=1, description="How often uploads, jobs and queue are compared and repaired; at the start too."
     )
@@ -72,7 +77,8 @@ class IngestorSettings(ServiceSettings):
     )
     webhook_url: str = Field("", description="Called with a signed POST when a job ends; empty calls nobody.")
     webhook_secret: SecretStr = Field(
-        SecretStr(""), description="The key of the signatures (Standard Webhooks), at least 24 characters."
+        SecretStr(""),
+        description="The key of the signatures (Standard Webhooks): whsec_ and base64, or any text of 24 characters or more.",
     )
 
     @property
@@ -82,10 +88,12 @@ class IngestorSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _webhook_is_whole(self) -> Self:
-        if self.webhook_url and len(self.webhook_secret.get_secret_value()) < 24:
-            raise ValueError(
-                "INGESTOR_WEBHOOK_SECRET must have at least 24 characters when INGESTOR_WEBHOOK_URL is set"
-            )
+        secret = self.webhook_secret.get_secret_value()
+        if self.webhook_url and len(secret) < 24:
+            message = "INGESTOR_WEBHOOK_SECRET must have at least 24 characters when INGESTOR_WEBHOOK_URL is set"
+            raise ValueError(message)
+        if secret.startswith("whsec_") and not _BASE64.fullmatch(secret.removeprefix("whsec_")):
+            raise ValueError("INGESTOR_WEBHOOK_SECRET must be base64 after whsec_")
         return self
 
     @field_validator("url_private_networks")

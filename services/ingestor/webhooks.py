@@ -26,8 +26,8 @@ from services.ingestor.metrics import WEBHOOKS
 
 log = get_logger(__name__)
 
-MOST_TRIES = 16
-"""With pauses that double up to two hours, about a day."""
+MOST_TRIES = 34
+"""With random pauses in windows that double up to two hours: about a day."""
 _FIRST_PAUSE_S = 5.0
 _MOST_PAUSE_S = 7_200.0
 
@@ -149,6 +149,15 @@ class Webhooks:
             "webhook-timestamp": timestamp,
             "webhook-signature": signature(self._secret, ended.id, timestamp, body),
         }
+
+
+def secret_of(text: str) -> bytes:
+    """The key in a secret: what follows `whsec_` is base64, as ready libraries have it; any other text is taken as it is.
+
+    Raises ValueError for bad base64.
+    """
+    prefix, _, encoded = text.partition("whsec_")
+    return base64.b64decode(encoded, validate=True) if encoded and not prefix else text.encode()
 
 
 def signature(secret: bytes, message_id: str, timestamp: str, body: bytes) -> str:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from rag.ids import new_id
 from rag.local_model import tokenizer_path
-from rag.runtime.peers import Peer, open_peer
+from rag.runtime.peers import open_peer
 from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room
 from rag.v1.ingestor_pb2_grpc import add_IngestorServiceServicer_to_server
@@ -26,11 +26,13 @@ from services.ingestor.adapters.redis_ended_jobs import RedisEndedJobs
 from services.ingestor.adapters.redis_events import RedisEvents
 from services.ingestor.adapters.redis_jobs import RedisJobs
 from services.ingestor.adapters.redis_ledger import RedisLedger
+from services.ingestor.adapters.redis_leftovers import RedisLeftovers
 from services.ingestor.adapters.redis_queue import QueueRules, RedisQueue
 from services.ingestor.adapters.wordpiece_tokens import WordpieceTokens
 from services.ingestor.cancelling import Cancelling, Remains
 from services.ingestor.erasing import Erasing
 from services.ingestor.fetching import FetchRules, UrlSubmissions
+from services.ingestor.forgetting import Forgetting
 from services.ingestor.frames import ReaderLimits
 from services.ingestor.job_run import WorkerRules, WorkRoom
 from services.ingestor.pipeline import Stages
@@ -40,7 +42,7 @@ from services.ingestor.service import Desks, IngestorService
 from services.ingestor.settings import IngestorSettings
 from services.ingestor.splitting import Sizes
 from services.ingestor.submission import Submissions
-from services.ingestor.webhooks import Webhooks
+from services.ingestor.webhooks import Webhooks, secret_of
 from services.ingestor.worker import Worker
 
 SERVICE = "rag.v1.IngestorService"
@@ -55,17 +57,16 @@ async def wire(settings: IngestorSettings) -> AsyncIterator[Room]:
         # Clients that wait have connections of their own: watchers must not keep the workers from theirs.
         taking = await stack.enter_async_context(open_redis(settings.redis_url, block_s=_BLOCK_S))
         watching = await stack.enter_async_context(open_redis(settings.redis_url, block_s=_BLOCK_S))
-        embedder = await stack.enter_async_context(open_peer(settings.embedder_address, "rag.v1.EmbedderService"))
-        retriever = await stack.enter_async_context(open_peer(settings.retriever_address, "rag.v1.RetrieverService"))
 
         data_dir = settings.data_dir.absolute()
         blobs = FsspecBlobs(settings.blobs_url or str(data_dir / "blobs"), data_dir / "drafts")
         jobs = RedisJobs(redis, require_aof=settings.require_aof, max_queued=settings.max_queued)
         control = RedisControl(redis, settings.lease_ms, settings.max_queued)
         queue = RedisQueue(redis, taking, new_id("worker"), _queue_rules(settings))
-        reader = await stack.enter_async_context(ChildReader.open(_reader_limits(settings)))
-        stages = await _stages(settings, reader, embedder, retriever)
-        cancelling = Cancelling(control, queue, jobs, Remains(blobs, stages.index, stages.embedder))
+        stages = await _stages(settings, stack)
+        leftovers = RedisLeftovers(redis)
+        cancelling = Cancelling(control, queue, jobs, Remains(blobs, stages.index, leftovers))
+        forgetting = Forgetting(leftovers, stages.index, stages.embedder)
         worker = Worker(WorkRoom(queue, blobs, stages, _worker_rules(settings)), cancelling)
         submissions = Submissions(blobs, jobs, settings.max_upload_bytes)
         desks = Desks(
@@ -90,7 +91,7 @@ async def wire(settings: IngestorSettings) -> AsyncIterator[Room]:
             name="ingestor",
             services=[Mount(SERVICE, lambda server: add_IngestorServiceServicer_to_server(service, server))],
             is_ready=is_ready,
-            background=[worker.run, reconciler.run, *([webhooks.run] if webhooks else [])],
+            background=[worker.run, reconciler.run, forgetting.run, *([webhooks.run] if webhooks else [])],
             before_drain=worker.stop,
         )
 
@@ -106,9 +107,11 @@ def _reader_limits(settings: IngestorSettings) -> ReaderLimits:
     )
 
 
-async def _stages(settings: IngestorSettings, reader: ChildReader, embedder: Peer, retriever: Peer) -> Stages:
+async def _stages(settings: IngestorSettings, stack: AsyncExitStack) -> Stages:
+    embedder = await stack.enter_async_context(open_peer(settings.embedder_address, "rag.v1.EmbedderService"))
+    retriever = await stack.enter_async_context(open_peer(settings.retriever_address, "rag.v1.RetrieverService"))
     return Stages(
-        reader=reader,
+        reader=await stack.enter_async_context(ChildReader.open(_reader_limits(settings))),
         counter=await asyncio.to_thread(lambda: WordpieceTokens(tokenizer_path())),
         embedder=GrpcEmbedder(embedder, settings.embed_timeout_s),
         index=GrpcIndex(retriever),
@@ -123,7 +126,7 @@ async def _webhooks(
     if not settings.webhook_url:
         return None
     client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-    secret = settings.webhook_secret.get_secret_value().encode()
+    secret = secret_of(settings.webhook_secret.get_secret_value())
     return Webhooks(RedisEndedJobs(redis), jobs, HttpxReceiver(client, settings.webhook_url), secret)
 
 

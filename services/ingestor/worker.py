@@ -8,7 +8,7 @@ import time
 from rag.runtime.context import CallContext, bound
 from rag.runtime.errors import RagError, Unavailable
 from rag.runtime.logs import get_logger
-from rag.runtime.tasks import beside, together
+from rag.runtime.tasks import beside, together, unbroken
 from services.ingestor.cancelling import Cancelling
 from services.ingestor.job_run import JobRun, WorkRoom
 from services.ingestor.jobs import Lease, LeaseLostError, Upload
@@ -78,7 +78,7 @@ class Worker:
 
     async def _call_off(self, lease: Lease) -> None:
         try:
-            await self._cancelling.finish(lease)
+            await unbroken(self._cancelling.finish(lease))
         except RagError as error:
             # The lease runs out, and the job comes back until everybody who is needed is there.
             log.warning("job_not_called_off", reason=error.reason, cause=repr(error.__cause__))

@@ -29,10 +29,11 @@ def vector_of(text: str) -> np.ndarray:
 
 @dataclass
 class Embedder(EmbedderServiceServicer):
-    """Vectors from hashes. `failures` are raised one per call; a cleared `open` holds every call."""
+    """Vectors from hashes. `failures` are raised one per call; a cleared `open` holds every call, a cleared `forgetting` those to forget."""
 
     failures: list[RagError] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
+    forgetting: asyncio.Event = field(default_factory=asyncio.Event)
     texts: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     away: bool = False
@@ -40,8 +41,10 @@ class Embedder(EmbedderServiceServicer):
 
     def __post_init__(self) -> None:
         self.open.set()
+        self.forgetting.set()
 
     async def ForgetVectors(self, request, context):
+        await self.forgetting.wait()
         if self.away:
             message = "The embedder is away."
             raise Unavailable(message, "AWAY")
@@ -80,8 +83,8 @@ class Retriever(RetrieverServiceServicer):
     """Keeps what is committed, in order, by the rules of the real one.
 
     `failures` are raised one per stream, after the first passages; a cleared `open` holds every stream before its first
-    passages, a cleared `committing` before its commit, a cleared `answering` after it; while it is `away` every call fails. `revoked` and `fences` are
-    kept by document and accepted_us.
+    passages, a cleared `committing` before its commit, a cleared `answering` after it, a cleared `revoking` the calls about
+    whole documents; while it is `away` every call fails. `revoked` and `fences` are kept by document and accepted_us.
     """
 
     failures: list[RagError] = field(default_factory=list)
@@ -89,6 +92,7 @@ class Retriever(RetrieverServiceServicer):
     open: asyncio.Event = field(default_factory=asyncio.Event)
     committing: asyncio.Event = field(default_factory=asyncio.Event)
     answering: asyncio.Event = field(default_factory=asyncio.Event)
+    revoking: asyncio.Event = field(default_factory=asyncio.Event)
     away: bool = False
     streams: int = 0
     commits: int = 0
@@ -103,6 +107,7 @@ class Retriever(RetrieverServiceServicer):
         self.open.set()
         self.committing.set()
         self.answering.set()
+        self.revoking.set()
 
     async def Index(self, request_iterator, context):
         self._check_here()
@@ -132,6 +137,7 @@ class Retriever(RetrieverServiceServicer):
                 yield retriever_pb2.IndexResponse(document=self._document(header.document_id))
 
     async def GetDocument(self, request, context):
+        await self.revoking.wait()
         self._check_here()
         if request.document_id not in self.live:
             message = "There is no such document."
@@ -139,6 +145,7 @@ class Retriever(RetrieverServiceServicer):
         return retriever_pb2.GetDocumentResponse(document=self._document(request.document_id))
 
     async def RevokeIndex(self, request, context):
+        await self.revoking.wait()
         self._check_here()
         version = self.live.get(request.document_id, 0)
         if version and self.versions[version - 1].header.accepted_us == request.accepted_us:

@@ -13,8 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
 from rag.v1 import ingestor_pb2 as pb
 from services.ingestor.adapters.redis_ended_jobs import ENDED, RedisEndedJobs
+from services.ingestor.settings import IngestorSettings
+from services.ingestor.webhooks import secret_of
 from tests.waiting import until
 
 SECRET = "a secret of at least 24 characters"
@@ -108,6 +112,24 @@ async def test_without_a_receiver_nothing_is_kept(mesh, redis):
     async with mesh.ingestor() as client:
         await client.index(b"A text for nobody.", "nobody.txt")
     assert await _nothing_due(redis)
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [
+        ("whsec_" + base64.b64encode(b"x" * 24).decode(), b"x" * 24),
+        (SECRET, SECRET.encode()),
+        ("no whsec_", b"no whsec_"),
+    ],
+)
+def test_a_secret_is_read_as_ready_libraries_have_it(secret, key):
+    assert secret_of(secret) == key
+
+
+@pytest.mark.parametrize("secret", ["short", "whsec_this is not base64 at all"])
+def test_a_bad_secret_is_refused_at_the_start(secret):
+    with pytest.raises(ValueError, match="INGESTOR_WEBHOOK_SECRET"):
+        IngestorSettings(webhook_url="http://127.0.0.1/", webhook_secret=secret)
 
 
 async def test_two_processes_do_not_tell_the_same_end(redis):

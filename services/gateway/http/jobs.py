@@ -104,9 +104,9 @@ def routes(deps: Deps) -> APIRouter:
     add("/{job_id}/events", "GET", jobs.events, "watchJob", "Watch a job (server-sent events)",
         responses=schemas.answers(None, 404, events=True))  # fmt: skip
     add("/{job_id}:cancel", "POST", jobs.cancel, "cancelJob", "Cancel a job",
-        responses=schemas.answers(job, 404, 409))  # fmt: skip
+        responses=schemas.answers(job, 404))  # fmt: skip
     add("/{job_id}:retry", "POST", jobs.retry, "retryJob", "Retry a job", status_code=202,
-        responses=schemas.answers(job, 404, 408, 409, 413, status=202),
+        responses=schemas.answers(job, 404, 408, 413, status=202),
         route_class_override=BoundedJson, openapi_extra=PASSWORD)  # fmt: skip
     return router
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 
 from rag.runtime.errors import Unavailable
@@ -20,8 +22,9 @@ class HttpxReceiver:
         """Send, and return the status; what the server says besides is not read."""
         request = self._client.build_request("POST", self._url, content=body, headers=headers, timeout=_TIMEOUT_S)
         try:
-            response = await self._client.send(request, stream=True)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(_TIMEOUT_S):  # httpx counts each read anew
+                response = await self._client.send(request, stream=True)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Unavailable("The receiver of webhooks does not answer.", "WEBHOOK_UNREACHABLE") from error
         await response.aclose()
         return response.status_code

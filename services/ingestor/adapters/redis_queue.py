@@ -82,7 +82,7 @@ class RedisQueue:
         keep_ms = self._rules.keep_ms
         longest_ms = max(keep_ms, _REQUEST_MS)
         oldest = int((self._clock() * 1000 - longest_ms - _LISTED_MS) * 1000)
-        kept: list[Any] = [keep_ms, longest_ms, oldest, int(self._rules.tell_ends)]
+        kept: list[Any] = [keep_ms, longest_ms, oldest, int(self._rules.tell_ends), self._rules.lease_ms]
         await self._held(self._write, lease, [*_of(lease), dump(job), job.state.value, *kept])
 
     async def release(self, lease: Lease, job: Job) -> None:

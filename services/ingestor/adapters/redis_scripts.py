@@ -7,10 +7,11 @@ for one Redis, not for a cluster.
 from __future__ import annotations
 
 from services.ingestor.adapters.redis_ended_jobs import ENDED
+from services.ingestor.adapters.redis_leftovers import LEFTOVERS
 from services.ingestor.adapters.redis_records import GROUP, QUEUE, UNFINISHED
 
 NAMES = f"""
-local QUEUE, GROUP, UNFINISHED, ENDED = '{QUEUE}', '{GROUP}', '{UNFINISHED}', '{ENDED}'
+local QUEUE, GROUP, UNFINISHED, ENDED, LEFTOVERS = '{QUEUE}', '{GROUP}', '{UNFINISHED}', '{ENDED}', '{LEFTOVERS}'
 """
 
 STEPS = """
@@ -181,10 +182,10 @@ WRITE = (
     PRELUDE
     + """
 -- ARGV tenant, job id, fence, job json, state, ms to keep it when it is final, ms to keep it when a request made it,
--- oldest score listed, 1 to tell of its end
+-- oldest score listed, 1 to tell of its end, ms for which a worker may not know yet that the job is not its own any more
 local tenant, id, state = ARGV[1], ARGV[2], ARGV[5]
 local job = key(tenant, 'job', id)
-local kept = redis.call('HMGET', job, 'fence', 'job', 'state', 'document', 'request')
+local kept = redis.call('HMGET', job, 'fence', 'job', 'state', 'document', 'request', 'begun')
 if kept[1] ~= ARGV[3] then return 0 end
 if kept[2] == ARGV[4] then return 1 end
 if FINAL[kept[3]] then return 0 end
@@ -201,7 +202,12 @@ if redis.call('EXISTS', key(tenant, 'turn', kept[4])) == 0 then redis.call('PEXP
 for _, listed in ipairs({key(tenant, 'jobs'), key(tenant, 'jobs', state), made}) do
   redis.call('ZREMRANGEBYSCORE', listed, '-inf', ARGV[8])
 end
-if ARGV[9] == '1' then redis.call('ZADD', ENDED, math.floor(micros() / 1000), tenant .. '/' .. id .. '/' .. sequence) end
+local now = math.floor(micros() / 1000)
+if state == 'cancelled' and kept[6] then
+  local left = tenant .. '/' .. kept[4]
+  redis.call('ZADD', LEFTOVERS, now, left, now + ARGV[10], left .. '/later')
+end
+if ARGV[9] == '1' then redis.call('ZADD', ENDED, now, tenant .. '/' .. id .. '/' .. sequence) end
 return 1
 """
 )
