@@ -21,7 +21,9 @@ from struct import error as StructError  # noqa: N812 - it is a class
 _WAIT_S = 5.0
 _LOCK_BYTE = 0x4000_0000
 """SQLite never uses the page that holds it."""
-_PAGE_SIZE, _CHANGES, _PAGES, _VALID_FOR = 16, 24, 28, 92
+_PAGE_SIZE, _WRITE_VERSION, _CHANGES, _PAGES, _VALID_FOR = 16, 18, 24, 28, 92
+_ROLLBACK_JOURNAL = 1
+"""The only journal with which the file itself holds the newest pages."""
 _RESERVED, _FREE_TRUNK, _AUTO_VACUUM = 20, 32, 52
 _FILE_HEADER = 100
 _INTERIOR_INDEX, _INTERIOR_TABLE, _LEAF_INDEX, _LEAF_TABLE = 2, 5, 10, 13
@@ -86,6 +88,8 @@ class Pages:
         size = _SHORT.unpack_from(data, _PAGE_SIZE)[0]
         self._size = 65_536 if size == 1 else size
         self._count = _WORD.unpack_from(data, _PAGES)[0]
+        if data[_WRITE_VERSION] != _ROLLBACK_JOURNAL:
+            raise UnknownLayout
         if data[_RESERVED] or _WORD.unpack_from(data, _AUTO_VACUUM)[0] or self._count * self._size != len(data):
             raise UnknownLayout
         self._seen = bytearray(self._count + 1)
