@@ -74,8 +74,8 @@ bench-ingest: install ## Measure ingestion: FILES="a.pdf folder" [EACH=1] [PROCE
 	@$(BIN)/python -m bench.ingest $(if $(EACH),--each) $(if $(PROCESSES),--processes $(PROCESSES)) $(or $(FILES),examples docs)
 
 .PHONY: bench-bombs
-bench-bombs: install ## Measure small documents beside hostile PDFs
-	@$(BIN)/python -m bench.bombs
+bench-bombs: install ## Measure small documents beside hostile PDFs [COPIES=3] [HARDER=1]
+	@$(BIN)/python -m bench.bombs $(if $(COPIES),--copies $(COPIES)) $(if $(HARDER),--harder)
 
 .PHONY: bench-memory
 bench-memory: install ## Measure the memory that a PDF of 200 and of 2,000 pages takes

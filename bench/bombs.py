@@ -25,6 +25,8 @@ from tests.ingestor import pdfs
 from tests.system.processes import running_tree
 
 BOMBS = (pdfs.flate_bomb, pdfs.double_flate_bomb, pdfs.operators_bomb, pdfs.shared_stream_bomb)
+HARDER = (*BOMBS, pdfs.partly_shared_stream_bomb)
+"""With one that looks honest and burns all the CPU time that it is granted."""
 CAUSES = {"PDF_LIMIT", "PARSER_MEMORY", "PARSER_TIMEOUT"}
 MOST_DELAY_S = 2.0
 MIB = 2**20
@@ -58,9 +60,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=30, help="small documents in each run (default 30)")
     parser.add_argument("--every", type=float, default=0.5, help="seconds between two of them (default 0.5)")
+    parser.add_argument("--copies", type=int, default=1, help="how often each bomb is uploaded (default 1)")
+    parser.add_argument("--harder", action="store_true", help="a fifth bomb, which looks honest and burns for minutes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rag") as folder, running_tree(Path(folder) / "tree") as tree:
-        bombs = [_written(Path(folder), f"{bomb.__name__}.pdf", bomb()) for bomb in BOMBS]
+        bombs = _bombs(Path(folder), options.copies, harder=options.harder)
         root = psutil.Process(tree.process.pid)
         # What is loaded and built on the first use is no delay by others.
         _measured(root, tree.address, _small(Path(folder), "first", 3), [], options.every)
@@ -110,6 +114,16 @@ async def _run(
         exploding = [asyncio.ensure_future(ingest(rag, path, uploads)) for path in bombs]
         later = [after((1 + number) * every_s, ingest(rag, path, uploads)) for number, path in enumerate(small)]
         return list(await asyncio.gather(*later)), list(await asyncio.gather(*exploding))
+
+
+def _bombs(folder: Path, copies: int, *, harder: bool) -> list[Path]:
+    made = [(bomb.__name__, bomb()) for bomb in (HARDER if harder else BOMBS)]
+    # A comment at the end makes each copy a content of its own.
+    return [
+        _written(folder, f"{name}-{copy}.pdf", content + b"%% %d" % copy)
+        for name, content in made
+        for copy in range(copies)
+    ]
 
 
 def _small(folder: Path, name: str, count: int) -> list[Path]:
