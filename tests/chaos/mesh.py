@@ -86,8 +86,7 @@ class Mesh:
 
     def wait_stopped(self, name: str) -> None:
         """Wait until a failpoint has stopped the service."""
-        process = psutil.Process(self.processes[name].pid)
-        until_sync(lambda: process.status() == psutil.STATUS_STOPPED, 60)
+        until_sync(lambda: self._is_stopped(name), 60)
 
     def engine(self) -> psutil.Process:
         """The retriever's index engine."""
@@ -112,11 +111,16 @@ class Mesh:
                     process.kill()
                     process.wait()
 
+    def _is_stopped(self, name: str) -> bool:
+        return psutil.Process(self.processes[name].pid).status() == psutil.STATUS_STOPPED
+
     def _serves(self, name: str) -> bool:
         assert self.processes[name].poll() in {None, -signal.SIGKILL}, f"{name} died:\n{self.tail(name)}"
         if name == REDIS:
             return answers(self.redis_url)
-        return self.processes[name].poll() is not None or check(self.address(name), "", 1.0) == "SERVING"
+        if self.processes[name].poll() is not None or self._is_stopped(name):
+            return True  # it reached its failpoint already
+        return check(self.address(name), "", 1.0) == "SERVING"
 
 
 @contextmanager

@@ -54,10 +54,10 @@ async def everything_is_there_once(client: Client, nonce: str) -> None:
     assert sorted(ordinal for _, _, ordinal, _ in shown) == [ordinal for _, ordinal, _ in passages]
 
 
-async def is_given_up(mesh: Mesh, job_id: str) -> None:
+async def is_given_up(mesh: Mesh, job_id: str, worker: str = "ingestor") -> None:
     """Wait until the worker that woke up says that the job is no longer its own."""
     await until(
-        lambda: any("lease_lost" in line and job_id in line for line in mesh.log("ingestor").read_text().splitlines())
+        lambda: any("lease_lost" in line and job_id in line for line in mesh.log(worker).read_text().splitlines())
     )
 
 
@@ -107,9 +107,35 @@ async def it_works_again(mesh: Mesh) -> None:
         assert (ended.state, ended.attempts) == (pb.JOB_STATE_READY, 1)
 
 
+async def test_a_worker_that_slept_cannot_commit_before_the_one_that_follows_it(mesh, model_server):
+    nonce = f"n{secrets.randbelow(10**9)}"
+    mesh.kill("ingestor")
+    mesh.start("ingestor", failpoint="version_committing:1:stop")
+    async with client_of(mesh, new_id("tenant")) as client:
+        job = await client.submit("\n\n".join(paragraphs(nonce)).encode(), "doc", "request")
+        mesh.wait_stopped("ingestor")
+        mesh.start("ingestor_2", service="ingestor", failpoint="version_committing:1:stop")
+        try:
+            mesh.wait_stopped("ingestor_2")
+            assert await client.passages("doc") == []
+            mesh.resume("ingestor")
+            # Its first commit is refused; then the other one's lease runs out too, and it does the work anew.
+            ended = await client.ended(job.id)
+            assert (ended.state, ended.attempts, ended.document_version) == (pb.JOB_STATE_READY, 3, 3)
+            await is_given_up(mesh, job.id)
+            mesh.resume("ingestor_2")
+            await is_given_up(mesh, job.id, "ingestor_2")
+            assert await client.job(job.id) == ended
+            assert (await client.document("doc")).version == 3
+            await everything_is_there_once(client, nonce)
+        finally:
+            mesh.kill("ingestor_2")
+
+
 async def test_two_workers_share_jobs_and_none_is_done_twice(mesh, model_server):
     names = [f"doc_{number}" for number in range(12)]
     nonce = f"n{secrets.randbelow(10**9)}"
+    model_server.script(path="embeddings", first_delay_ms=200, times=None)
     mesh.start("ingestor_2", service="ingestor")
     try:
         async with client_of(mesh, new_id("tenant")) as client:
@@ -117,7 +143,16 @@ async def test_two_workers_share_jobs_and_none_is_done_twice(mesh, model_server)
             jobs = [await client.submit(content, name, name) for name, content in contents.items()]
             ended = [await client.ended(job.id) for job in jobs]
             assert {(job.state, job.attempts, job.document_version) for job in ended} == {(pb.JOB_STATE_READY, 1, 1)}
+            done = [ended_by(mesh, worker, jobs) for worker in ("ingestor", "ingestor_2")]
+            assert all(done)
+            assert sum(done) == len(jobs)
         counts = {text: count for text, count in model_server.counts().items() if nonce in text}
         assert set(counts.values()) == {1}
     finally:
         mesh.kill("ingestor_2")
+
+
+def ended_by(mesh: Mesh, worker: str, jobs: list[pb.Job]) -> int:
+    """How many of the jobs a worker says it ended."""
+    lines = [line for line in mesh.log(worker).read_text().splitlines() if "job_ended" in line]
+    return sum(any(job.id in line for line in lines) for job in jobs)
