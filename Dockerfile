@@ -9,7 +9,7 @@ RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim-bookworm
 ARG SERVICE
-ENV SERVICE=${SERVICE} PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 RAG_DATA_DIR=/data RAG_LOG_FORMAT=json
+ENV SERVICE=${SERVICE} MALLOC_ARENA_MAX=2 PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 RAG_DATA_DIR=/data RAG_LOG_FORMAT=json
 RUN useradd --create-home --uid 10001 rag && install -d -o rag /data
 COPY --from=build /venv /venv
 USER rag

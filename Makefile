@@ -32,7 +32,7 @@ demo: install ## Ingest the examples and answer a question (DOC=file.pdf Q="..."
 
 .PHONY: test
 test: lint ## Check everything: lint, then all tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .PHONY: lint
 lint: install ## Check style, types, the contract and what is generated

@@ -44,9 +44,6 @@ class OnnxModel:
         self._end: int = tokenizer.encode("").ids[-1]
         self._running = ThreadPoolExecutor(1, "model-run")
         self._cutting = ThreadPoolExecutor(1, "model-cut")
-        self._options = onnxruntime.RunOptions()
-        # Gives memory back after each run: without it the arena keeps what the largest run ever took.
-        self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     @classmethod
     @asynccontextmanager
@@ -98,7 +95,7 @@ class OnnxModel:
 
     def _run(self, pieces: Sequence[Piece]) -> Vectors:
         ids, mask = _rectangle([piece.content for piece in pieces])
-        vectors: Vectors = self._session.run(["vectors"], {"ids": ids, "mask": mask}, self._options)[0]
+        vectors: Vectors = self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
         return vectors
 
     def _stop(self) -> None:
@@ -130,6 +127,7 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # The arena keeps what the largest run took, which the batches bound: to give it back after each run leaves holes that grow.
     options.enable_mem_pattern = False  # patterns are kept for each shape seen, and hardly two runs have the same
     # Idle threads sleep: spinning would take the cores from the other services between runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
