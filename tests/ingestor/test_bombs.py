@@ -110,7 +110,9 @@ async def _peaks(reader: ChildReader, path: Path, pages: int) -> dict[str, int]:
         async for item in items:
             # The child may be some pages ahead, and has ended after the last.
             if isinstance(item, Page) and item.number % 50 == 0 and item.number <= pages - 100:
-                server = next(child for child in psutil.Process().children() if child.children())
+                server = next(
+                    one for one in psutil.Process().children() if "services.ingestor.readers" in one.cmdline()
+                )
                 (child,) = server.children()
                 now = {"ingestor": psutil.Process().memory_info().rss, "server": _peak(server), "child": _peak(child)}
                 most = {name: max(most[name], now[name]) for name in most}
