@@ -19,6 +19,7 @@ class Received:
     content: bytes = b""
     largest: int = 0
     committed: bool = False
+    ended: bool = False
 
 
 class Ingestor(ingestor_pb2_grpc.IngestorServiceServicer):
@@ -67,6 +68,7 @@ class Ingestor(ingestor_pb2_grpc.IngestorServiceServicer):
             self.stage.cancelled.set()
             raise
         finally:
+            upload.ended = True
             self.ended.set()
         if not upload.committed:
             raise InvalidInput("The upload broke off.", "COMMIT_MISSING")

@@ -28,7 +28,8 @@ async def test_a_client_who_leaves_in_the_second_of_three_files_keeps_the_first_
     writer.close()
     await writer.wait_closed()
 
-    await asyncio.wait_for(ingestor.stage.cancelled.wait(), 20)
+    # A server hears of a cancelled call as a cancel, or for a moment as the end of its stream: both end the upload.
+    await until(lambda: ingestor.uploads[1].ended)
     assert ingestor.committed == ["a"]
     assert len(ingestor.uploads) == 2
 
