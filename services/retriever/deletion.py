@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +14,7 @@ from rag.runtime.logs import get_logger
 from services.retriever.catalogue import not_found
 from services.retriever.erasure import Erasable, Wake
 from services.retriever.metrics import DELETIONS_DONE, DELETIONS_PENDING
+from services.retriever.rounds import Rounds
 
 log = get_logger(__name__)
 
@@ -159,29 +158,21 @@ class DeletionWorker:
         self._files = files
         self._catalogue_log = catalogue_log
         self._steps: Mapping[str, Step] = {"rows": _erase_rows(index, files), "jobs": _erase_jobs(jobs)}
-        self._idle_s = idle_s
-        self._most_backoff_s = most_backoff_s
         self._sweep_pause_s = sweep_pause_s
         self._batch = batch
         self._clock = clock
-        self._awake = asyncio.Event()
+        self._rounds = Rounds(idle_s, most_backoff_s)
         self._cleared: set[tuple[str, Deletion]] = set()
         self._swept: set[tuple[str, Deletion]] = set()
         self._next_sweep = clock()
 
     def wake(self) -> None:
         """Look for deletions now."""
-        self._awake.set()
+        self._rounds.wake()
 
     async def run(self) -> None:
         """Erase until cancelled; failures are tried again, later and later."""
-        failures = 0
-        while True:
-            self._awake.clear()
-            failures = 0 if await self._round() else min(failures + 1, 10)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(self._idle_s * 2**failures, self._most_backoff_s)):
-                    await self._awake.wait()
+        await self._rounds.run(self._round)
 
     async def _round(self) -> bool:
         """Do what can be done now; return whether nothing failed."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +10,7 @@ from rag.runtime import failpoints
 from rag.runtime.errors import RagError, Unavailable
 from rag.runtime.logs import get_logger
 from services.retriever.metrics import ERASURES_DONE, ERASURES_PENDING
+from services.retriever.rounds import Rounds
 
 log = get_logger(__name__)
 
@@ -77,25 +76,16 @@ class EraseWorker:
         self._queue = queue
         self._index = index
         self._residue = residue
-        self._idle_s = idle_s
         self._batch = batch
-        self._most_backoff_s = most_backoff_s
-        self._awake = asyncio.Event()
+        self._rounds = Rounds(idle_s, most_backoff_s)
 
     def wake(self) -> None:
         """Look for due erasures now."""
-        self._awake.set()
+        self._rounds.wake()
 
     async def run(self) -> None:
         """Erase until cancelled; failures are tried again, later and later."""
-        failures = 0
-        while True:
-            self._awake.clear()
-            failures = 0 if await self._round() else min(failures + 1, 10)
-            pause = min(self._idle_s * 2**failures, self._most_backoff_s)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._awake.wait()
+        await self._rounds.run(self._round)
 
     async def _round(self) -> bool:
         """Do what is due; return whether all of it succeeded."""

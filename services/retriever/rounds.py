@@ -1,0 +1,37 @@
+"""Background work in rounds: at once when woken, else now and then, and later and later while it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+_MOST_DOUBLINGS = 10
+
+
+class Rounds:
+    """Calls one piece of work again and again.
+
+    Args:
+        idle_s: The pause after a round that succeeded, in seconds; it doubles with each failure.
+        most_backoff_s: The longest pause.
+    """
+
+    def __init__(self, idle_s: float, most_backoff_s: float) -> None:
+        self._idle_s = idle_s
+        self._most_backoff_s = most_backoff_s
+        self._awake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Begin the next round now."""
+        self._awake.set()
+
+    async def run(self, work: Callable[[], Awaitable[bool]]) -> None:
+        """Work until cancelled; `work` returns whether nothing failed."""
+        failures = 0
+        while True:
+            self._awake.clear()
+            failures = 0 if await work() else min(failures + 1, _MOST_DOUBLINGS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(self._idle_s * 2**failures, self._most_backoff_s)):
+                    await self._awake.wait()
