@@ -6,6 +6,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
+from rag.runtime.errors import RagError
+from rag.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
 
 def blob_name(tenant: str, job_id: str) -> str:
     """Where a job's upload lies. It belongs to this job alone, so removing it cannot race with an upload of the same bytes."""
@@ -42,3 +47,11 @@ class BlobStore(Protocol):
     async def remove(self, name: str) -> None:
         """Remove a blob; one that is not there is fine."""
         ...
+
+
+async def discard(blobs: BlobStore, name: str) -> None:
+    """Remove a blob that nobody needs any more. One that cannot be removed now is swept later, as belonging to no job at work."""
+    try:
+        await blobs.remove(name)
+    except RagError as error:
+        log.warning("blob_not_removed", reason=error.reason, job_id=name.partition("/")[2])

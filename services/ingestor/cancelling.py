@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rag.runtime.context import CallContext, bound
-from rag.runtime.errors import DeadlineExceeded, FailedPrecondition, Overloaded, RagError, Unavailable
+from rag.runtime.errors import DeadlineExceeded, FailedPrecondition, Overloaded, Unavailable
 from rag.runtime.logs import get_logger
 from rag.runtime.tasks import unbroken
-from services.ingestor.blobs import BlobStore
+from services.ingestor.blobs import BlobStore, discard
 from services.ingestor.forgetting import Leftovers
 from services.ingestor.jobs import Job, JobQueue, JobState, JobStore, Lease, LeaseLostError, Upload
 from services.ingestor.metrics import JOBS
@@ -129,7 +129,7 @@ class Cancelling:
         await self._queue.write(lease, job)
         JOBS.labels(job.state.value, "").inc()
         log.info("job_called_off", job_id=job.id, state=job.state.value)
-        await self._remove_blob(lease.upload)
+        await discard(self._remains.blobs, lease.upload.blob)
         return job
 
     async def tidy(self, upload: Upload) -> None:
@@ -141,12 +141,6 @@ class Cancelling:
         upload = lease.upload
         with bound(CallContext(upload.job_id, upload.tenant, time.monotonic() + _REVOKE_S)):
             return await self._remains.versions.revoke(upload.document_id, upload.accepted_us)
-
-    async def _remove_blob(self, upload: Upload) -> None:
-        try:
-            await self._remains.blobs.remove(upload.blob)
-        except RagError as error:
-            log.warning("blob_not_removed", reason=error.reason)
 
     async def _seen_ended(self, tenant: str, job_id: str) -> Job:
         for _ in range(_MOST_LOOKS):

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from rag.ids import new_id
 from rag.runtime.context import CallContext, bound
-from rag.runtime.errors import RagError
 from rag.runtime.logs import get_logger
+from services.ingestor.draining import drain
 from services.ingestor.indexing import Live
 
 log = get_logger(__name__)
@@ -90,14 +90,7 @@ class Forgetting:
 
     async def run(self, idle_s: float = 0.5) -> None:
         """Forget until cancelled."""
-        while True:
-            try:
-                busy = await self._next()
-            except RagError as error:
-                log.warning("vectors_not_forgotten", reason=error.reason, cause=repr(error.__cause__))
-                busy = False
-            if not busy:
-                await self._pause(idle_s)
+        await drain(self._next, "vectors_not_forgotten", self._pause, idle_s)
 
     async def _next(self) -> bool:
         leftover = await self._leftovers.due()

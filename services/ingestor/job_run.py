@@ -24,7 +24,7 @@ from rag.runtime.errors import (
 )
 from rag.runtime.logs import get_logger
 from rag.runtime.tasks import beside
-from services.ingestor.blobs import BlobStore
+from services.ingestor.blobs import BlobStore, discard
 from services.ingestor.fingerprint import fingerprint
 from services.ingestor.jobs import Job, JobError, JobQueue, JobState, Lease, LeaseLostError, Progress
 from services.ingestor.metrics import JOB_SECONDS, JOBS, RETRIES
@@ -90,7 +90,7 @@ class JobRun:
         failpoints.reach("job_ended")
         ended = self._job
         if ended.state is JobState.READY:  # the others can be retried
-            await self._remove_blob()
+            await discard(self._room.blobs, self._lease.upload.blob)
         reason = ended.error.reason if ended.error else ""
         JOBS.labels(ended.state.value, reason).inc()
         JOB_SECONDS.observe(time.monotonic() - began)
@@ -220,12 +220,6 @@ class JobRun:
                 else:
                     self._job = job
                     return
-
-    async def _remove_blob(self) -> None:
-        try:
-            await self._room.blobs.remove(self._lease.upload.blob)
-        except (Unavailable, NotFound) as error:
-            log.warning("blob_not_removed", reason=error.reason)
 
     def _now(self) -> float:
         return self._room.clock()

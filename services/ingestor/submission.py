@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from rag.ids import check_id, new_id
-from rag.runtime.errors import AlreadyExists, InvalidInput, Overloaded, RagError, TooLarge
+from rag.runtime.errors import AlreadyExists, InvalidInput, Overloaded, TooLarge
 from rag.runtime.logs import get_logger
 from rag.runtime.tasks import unbroken
-from services.ingestor.blobs import BlobDraft, BlobStore, blob_name
+from services.ingestor.blobs import BlobDraft, BlobStore, blob_name, discard
 from services.ingestor.jobs import Job, JobStore, MetadataValue, Request, Upload
 from services.ingestor.sniffing import HEAD_BYTES, media_type_of
 
@@ -148,19 +148,13 @@ class Submissions:
         try:
             job = await self._jobs.add(upload, _job(upload, self._clock()), request)
         except (AlreadyExists, Overloaded):
-            await self._discard(upload)
+            await discard(self._blobs, upload.blob)
             raise
         # After any other error the job may be in the queue for all we know, and its worker needs the blob.
         if job.id != upload.job_id:
-            await self._discard(upload)
+            await discard(self._blobs, upload.blob)
         log.info("accepted", job_id=job.id, document_id=job.document_id, again=job.id != upload.job_id)
         return job
-
-    async def _discard(self, upload: Upload) -> None:
-        try:
-            await self._blobs.remove(upload.blob)
-        except RagError as error:  # one that is left over belongs to no job, and is swept as such
-            log.warning("blob_not_removed", reason=error.reason, job_id=upload.job_id)
 
 
 def _job(upload: Upload, now: float) -> Job:

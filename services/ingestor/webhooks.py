@@ -21,6 +21,7 @@ from typing import Protocol
 from rag.runtime.backoff import full_jitter
 from rag.runtime.errors import NotFound, RagError
 from rag.runtime.logs import get_logger
+from services.ingestor.draining import drain
 from services.ingestor.jobs import Job, JobStore
 from services.ingestor.metrics import WEBHOOKS
 
@@ -97,14 +98,7 @@ class Webhooks:
 
     async def run(self, idle_s: float = 1.0) -> None:
         """Send until cancelled."""
-        while True:
-            try:
-                busy = await self._next()
-            except RagError as error:
-                log.warning("webhooks_wait", reason=error.reason, cause=repr(error.__cause__))
-                busy = False
-            if not busy:
-                await self._pause(idle_s)
+        await drain(self._next, "webhooks_wait", self._pause, idle_s)
 
     async def _next(self) -> bool:
         ended = await self._ended.due()
