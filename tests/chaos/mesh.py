@@ -15,6 +15,7 @@ import psutil
 from rag.runtime.probe import check
 from rag.runtime.settings import child_environment
 from services.embedded_redis import command, find_binary
+from tests.doubles.fixtures import ModelServer
 from tests.ports import free_ports
 from tests.redis_server import answers
 from tests.waiting import until_sync
@@ -25,6 +26,12 @@ ENGINE = "engine"
 REDIS = "redis"
 QUICK = {"INGESTOR_LEASE_MS": "1000", "INGESTOR_HEARTBEAT_MS": "200"}
 """A worker's death is noticed within about a second instead of ten."""
+SMALL_BATCHES = {
+    "INGESTOR_PASSAGE_TOKENS": "64",
+    "INGESTOR_PASSAGE_OVERLAP_TOKENS": "0",
+    "INGESTOR_EMBED_BATCH_TOKENS": "256",
+}
+"""A short text then has a few batches."""
 
 
 @dataclass
@@ -121,6 +128,11 @@ class Mesh:
         if self.processes[name].poll() is not None or self._is_stopped(name):
             return True  # it reached its failpoint already
         return check(self.address(name), "", 1.0) == "SERVING"
+
+
+def embedded_by(model: ModelServer) -> dict[str, str]:
+    """The settings with which the double embeds, and counts what it embeds."""
+    return {"EMBEDDER_PROVIDER": "openai", "OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "none"}
 
 
 @contextmanager

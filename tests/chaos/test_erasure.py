@@ -20,7 +20,7 @@ from rag.ids import new_id
 from rag.v1 import ingestor_pb2 as pb
 from rag.v1.passage_pb2 import MetadataValue
 from tests.chaos.client import Client, client_of, persistently
-from tests.chaos.mesh import Mesh, running_mesh
+from tests.chaos.mesh import Mesh, embedded_by, running_mesh
 from tests.doubles.fixtures import ModelServer
 from tests.waiting import until
 
@@ -34,9 +34,7 @@ def mesh(model_server: ModelServer) -> Iterator[Mesh]:
     """Erasure has its own settings here: none."""
     with tempfile.TemporaryDirectory(prefix="rag") as folder:
         settings = {
-            "EMBEDDER_PROVIDER": "openai",
-            "OPENAI_BASE_URL": model_server.base_url,
-            "OPENAI_API_KEY": "none",
+            **embedded_by(model_server),
             "INGESTOR_MAX_ATTEMPTS": "1",
             "TMPDIR": folder,
         }

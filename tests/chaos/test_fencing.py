@@ -12,7 +12,7 @@ import pytest
 from rag.ids import new_id
 from rag.v1 import ingestor_pb2 as pb
 from tests.chaos.client import Client, client_of, persistently, suppress_passing
-from tests.chaos.mesh import Mesh, running_mesh
+from tests.chaos.mesh import SMALL_BATCHES, Mesh, embedded_by, running_mesh
 from tests.doubles.fixtures import ModelServer
 from tests.waiting import until
 
@@ -26,13 +26,9 @@ LEASE_MS = 1_000
 def mesh(model_server: ModelServer) -> Iterator[Mesh]:
     with tempfile.TemporaryDirectory(prefix="rag") as folder:
         settings = {
-            "EMBEDDER_PROVIDER": "openai",
-            "OPENAI_BASE_URL": model_server.base_url,
-            "OPENAI_API_KEY": "none",
+            **embedded_by(model_server),
             "INGESTOR_LEASE_MS": str(LEASE_MS),
-            "INGESTOR_PASSAGE_TOKENS": "64",
-            "INGESTOR_PASSAGE_OVERLAP_TOKENS": "0",
-            "INGESTOR_EMBED_BATCH_TOKENS": "256",
+            **SMALL_BATCHES,
         }
         with running_mesh(Path(folder), **settings) as mesh:
             yield mesh

@@ -19,7 +19,7 @@ from rag.ids import new_id
 from rag.v1 import ingestor_pb2 as pb
 from tests.chaos.client import Client, client_of, persistently
 from tests.chaos.expected import DOCUMENTS, PASSWORD, Ending, Made, Model
-from tests.chaos.mesh import Mesh, running_mesh
+from tests.chaos.mesh import SMALL_BATCHES, Mesh, embedded_by, running_mesh
 from tests.doubles.fixtures import ModelServer
 
 KINDS = ("text", "text", "text", "text", "locked", "blank")
@@ -50,12 +50,8 @@ parts = st.integers(1, 24)
 def mesh(model_server: ModelServer) -> Iterator[Mesh]:
     with tempfile.TemporaryDirectory(prefix="rag") as folder:
         environment = {
-            "EMBEDDER_PROVIDER": "openai",
-            "OPENAI_BASE_URL": model_server.base_url,
-            "OPENAI_API_KEY": "none",
-            "INGESTOR_PASSAGE_TOKENS": "64",
-            "INGESTOR_PASSAGE_OVERLAP_TOKENS": "0",
-            "INGESTOR_EMBED_BATCH_TOKENS": "256",
+            **embedded_by(model_server),
+            **SMALL_BATCHES,
             "INGESTOR_MAX_ATTEMPTS": "100",
         }
         with running_mesh(Path(folder), **environment) as mesh:

@@ -12,10 +12,14 @@ import grpc
 import pytest
 import redis.asyncio
 
+from rag.ids import new_id
 from rag.local_model import tokenizer_path
+from rag.runtime.redis import open_redis
 from rag.runtime.server import serving
 from rag.v1 import ingestor_pb2 as pb
 from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
+from services.ingestor.adapters.redis_jobs import RedisJobs
+from services.ingestor.adapters.redis_queue import QueueRules, RedisQueue
 from services.ingestor.adapters.wordpiece_tokens import WordpieceTokens
 from services.ingestor.settings import IngestorSettings
 from services.ingestor.wiring import wire
@@ -33,6 +37,26 @@ async def empty_queue(redis: redis.asyncio.Redis) -> redis.asyncio.Redis:
     """The session's Redis without the jobs of other tests."""
     await redis.flushall()
     return redis
+
+
+@pytest.fixture
+def rules() -> QueueRules:
+    """A lease that runs out while a test waits."""
+    return QueueRules(lease_ms=300)
+
+
+@pytest.fixture
+async def queues(
+    redis_url: str, empty_queue: redis.asyncio.Redis, rules: QueueRules
+) -> AsyncIterator[list[RedisQueue]]:
+    """The queue as two workers have it."""
+    async with open_redis(redis_url, block_s=2) as blocking:
+        yield [RedisQueue(empty_queue, blocking, new_id("worker"), rules) for _ in range(2)]
+
+
+@pytest.fixture
+def jobs(empty_queue: redis.asyncio.Redis) -> RedisJobs:
+    return RedisJobs(empty_queue, require_aof=True)
 
 
 @dataclass

@@ -7,33 +7,19 @@ import asyncio
 import pytest
 
 from rag.ids import new_id
-from rag.runtime.redis import open_redis
 from rag.v1 import ingestor_pb2 as pb
 from services.ingestor.adapters.redis_control import RedisControl
 from services.ingestor.adapters.redis_jobs import RedisJobs
-from services.ingestor.adapters.redis_queue import QueueRules, RedisQueue
+from services.ingestor.adapters.redis_queue import RedisQueue
 from services.ingestor.adapters.redis_records import GROUP, QUEUE, UNFINISHED
 from services.ingestor.jobs import Job, JobError, JobState, LeaseLostError, Upload
 from tests.ingestor.pdfs import pdf
 from tests.waiting import until
 
-RULES = QueueRules(lease_ms=300)
-
 
 @pytest.fixture
-async def queues(redis_url, empty_queue):
-    async with open_redis(redis_url, block_s=2) as blocking:
-        yield [RedisQueue(empty_queue, blocking, new_id("worker"), RULES) for _ in range(2)]
-
-
-@pytest.fixture
-def jobs(empty_queue):
-    return RedisJobs(empty_queue, require_aof=True)
-
-
-@pytest.fixture
-def control(empty_queue):
-    return RedisControl(empty_queue, RULES.lease_ms)
+def control(empty_queue, rules):
+    return RedisControl(empty_queue, rules.lease_ms)
 
 
 async def added(jobs: RedisJobs, tenant: str, document_id: str = "doc") -> str:
