@@ -740,3 +740,115 @@ class EraseJobsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseJobsResponse: _TypeAlias = EraseJobsResponse  # noqa: Y015
+
+@_typing.final
+class SplitPagesRequest(_message.Message):
+    """SplitPagesRequest is one part of a text to be cut."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___SplitPagesHeader:
+        """First: whose text it is."""
+
+    @_builtins.property
+    def page(self) -> Global___SplitPage:
+        """Then, any number of times: the next page, or more of the same page when it has the same number."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___SplitPagesHeader | None = ...,
+        page: Global___SplitPage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "page", b"page", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "page", b"page", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "page"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___SplitPagesRequest: _TypeAlias = SplitPagesRequest  # noqa: Y015
+
+@_typing.final
+class SplitPagesHeader(_message.Message):
+    """SplitPagesHeader tells whose text is cut, as in the passages' ids."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_HASH_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    document_id: _builtins.str
+    """The document's id."""
+    content_hash: _builtins.str
+    """SHA-256 of the uploaded bytes, in hex."""
+    title: _builtins.str
+    """The document's title, which takes room in what is embedded."""
+    def __init__(
+        self,
+        *,
+        document_id: _builtins.str = ...,
+        content_hash: _builtins.str = ...,
+        title: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "document_id", b"document_id", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SplitPagesHeader: _TypeAlias = SplitPagesHeader  # noqa: Y015
+
+@_typing.final
+class SplitPage(_message.Message):
+    """SplitPage is one page of a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The page's number, from 1; 0 for a document without pages."""
+    text: _builtins.str
+    """Its text."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SplitPage: _TypeAlias = SplitPage  # noqa: Y015
+
+@_typing.final
+class SplitPagesResponse(_message.Message):
+    """SplitPagesResponse carries the next passages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def passages(self) -> _containers.RepeatedCompositeFieldContainer[_passage_pb2.Passage]:
+        """The passages, without a version."""
+
+    def __init__(
+        self,
+        *,
+        passages: _abc.Iterable[_passage_pb2.Passage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["passages", b"passages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SplitPagesResponse: _TypeAlias = SplitPagesResponse  # noqa: Y015

@@ -70,6 +70,11 @@ class IngestorServiceStub:
                 request_serializer=rag_dot_v1_dot_ingestor__pb2.RetryJobRequest.SerializeToString,
                 response_deserializer=rag_dot_v1_dot_ingestor__pb2.RetryJobResponse.FromString,
                 _registered_method=True)
+        self.SplitPages = channel.stream_stream(
+                '/rag.v1.IngestorService/SplitPages',
+                request_serializer=rag_dot_v1_dot_ingestor__pb2.SplitPagesRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_ingestor__pb2.SplitPagesResponse.FromString,
+                _registered_method=True)
         self.EraseJobs = channel.unary_unary(
                 '/rag.v1.IngestorService/EraseJobs',
                 request_serializer=rag_dot_v1_dot_ingestor__pb2.EraseJobsRequest.SerializeToString,
@@ -134,6 +139,14 @@ class IngestorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SplitPages(self, request_iterator, context):
+        """SplitPages cuts the stored text of a document anew. The client sends what the document is, then its pages in order, and closes
+        its side; the server answers with the passages in order, and ends. For the retriever, when it builds an index anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseJobs(self, request, context):
         """EraseJobs ends the jobs of a document that were accepted up to a moment, and erases them with their uploads and the
         cached vectors of the document. RetrieverService calls it when a document is deleted.
@@ -179,6 +192,11 @@ def add_IngestorServiceServicer_to_server(servicer, server):
                     servicer.RetryJob,
                     request_deserializer=rag_dot_v1_dot_ingestor__pb2.RetryJobRequest.FromString,
                     response_serializer=rag_dot_v1_dot_ingestor__pb2.RetryJobResponse.SerializeToString,
+            ),
+            'SplitPages': grpc.stream_stream_rpc_method_handler(
+                    servicer.SplitPages,
+                    request_deserializer=rag_dot_v1_dot_ingestor__pb2.SplitPagesRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_ingestor__pb2.SplitPagesResponse.SerializeToString,
             ),
             'EraseJobs': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseJobs,
@@ -376,6 +394,33 @@ class IngestorService:
             '/rag.v1.IngestorService/RetryJob',
             rag_dot_v1_dot_ingestor__pb2.RetryJobRequest.SerializeToString,
             rag_dot_v1_dot_ingestor__pb2.RetryJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SplitPages(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/rag.v1.IngestorService/SplitPages',
+            rag_dot_v1_dot_ingestor__pb2.SplitPagesRequest.SerializeToString,
+            rag_dot_v1_dot_ingestor__pb2.SplitPagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

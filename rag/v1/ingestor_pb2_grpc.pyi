@@ -54,6 +54,10 @@ class IngestorServiceStub:
     """
     RetryJob: _grpc.UnaryUnaryMultiCallable[_ingestor_pb2.RetryJobRequest, _ingestor_pb2.RetryJobResponse]
     """RetryJob puts a job that FAILED or is DEAD back in the queue, with its upload and its place in the order of uploads."""
+    SplitPages: _grpc.StreamStreamMultiCallable[_ingestor_pb2.SplitPagesRequest, _ingestor_pb2.SplitPagesResponse]
+    """SplitPages cuts the stored text of a document anew. The client sends what the document is, then its pages in order, and closes
+    its side; the server answers with the passages in order, and ends. For the retriever, when it builds an index anew.
+    """
     EraseJobs: _grpc.UnaryUnaryMultiCallable[_ingestor_pb2.EraseJobsRequest, _ingestor_pb2.EraseJobsResponse]
     """EraseJobs ends the jobs of a document that were accepted up to a moment, and erases them with their uploads and the
     cached vectors of the document. RetrieverService calls it when a document is deleted.
@@ -85,6 +89,10 @@ class IngestorServiceAsyncStub(IngestorServiceStub):
     """
     RetryJob: _aio.UnaryUnaryMultiCallable[_ingestor_pb2.RetryJobRequest, _ingestor_pb2.RetryJobResponse]  # type: ignore[assignment]
     """RetryJob puts a job that FAILED or is DEAD back in the queue, with its upload and its place in the order of uploads."""
+    SplitPages: _aio.StreamStreamMultiCallable[_ingestor_pb2.SplitPagesRequest, _ingestor_pb2.SplitPagesResponse]  # type: ignore[assignment]
+    """SplitPages cuts the stored text of a document anew. The client sends what the document is, then its pages in order, and closes
+    its side; the server answers with the passages in order, and ends. For the retriever, when it builds an index anew.
+    """
     EraseJobs: _aio.UnaryUnaryMultiCallable[_ingestor_pb2.EraseJobsRequest, _ingestor_pb2.EraseJobsResponse]  # type: ignore[assignment]
     """EraseJobs ends the jobs of a document that were accepted up to a moment, and erases them with their uploads and the
     cached vectors of the document. RetrieverService calls it when a document is deleted.
@@ -155,6 +163,16 @@ class IngestorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestor_pb2.RetryJobResponse, _abc.Awaitable[_ingestor_pb2.RetryJobResponse]]:
         """RetryJob puts a job that FAILED or is DEAD back in the queue, with its upload and its place in the order of uploads."""
+
+    @_abc_1.abstractmethod
+    def SplitPages(
+        self,
+        request_iterator: _MaybeAsyncIterator[_ingestor_pb2.SplitPagesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_ingestor_pb2.SplitPagesResponse], _abc.AsyncIterator[_ingestor_pb2.SplitPagesResponse]]:
+        """SplitPages cuts the stored text of a document anew. The client sends what the document is, then its pages in order, and closes
+        its side; the server answers with the passages in order, and ends. For the retriever, when it builds an index anew.
+        """
 
     @_abc_1.abstractmethod
     def EraseJobs(

@@ -30,7 +30,7 @@ class _RetrievalModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Retriev
     RETRIEVAL_MODE_UNSPECIFIED: _RetrievalMode.ValueType  # 0
     """Not set: hybrid."""
     RETRIEVAL_MODE_HYBRID: _RetrievalMode.ValueType  # 1
-    """Both legs, fused by reciprocal rank."""
+    """Both legs, fused."""
     RETRIEVAL_MODE_DENSE: _RetrievalMode.ValueType  # 2
     """Nearest vectors only."""
     RETRIEVAL_MODE_KEYWORD: _RetrievalMode.ValueType  # 3
@@ -42,7 +42,7 @@ class RetrievalMode(_RetrievalMode, metaclass=_RetrievalModeEnumTypeWrapper):
 RETRIEVAL_MODE_UNSPECIFIED: RetrievalMode.ValueType  # 0
 """Not set: hybrid."""
 RETRIEVAL_MODE_HYBRID: RetrievalMode.ValueType  # 1
-"""Both legs, fused by reciprocal rank."""
+"""Both legs, fused."""
 RETRIEVAL_MODE_DENSE: RetrievalMode.ValueType  # 2
 """Nearest vectors only."""
 RETRIEVAL_MODE_KEYWORD: RetrievalMode.ValueType  # 3
@@ -61,6 +61,8 @@ class _RetrievalStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Retrie
     """The query is being embedded."""
     RETRIEVAL_STAGE_SEARCH: _RetrievalStage.ValueType  # 2
     """The index is being searched."""
+    RETRIEVAL_STAGE_RERANK: _RetrievalStage.ValueType  # 3
+    """The passages found are being ranked again by a reranker."""
 
 class RetrievalStage(_RetrievalStage, metaclass=_RetrievalStageEnumTypeWrapper):
     """RetrievalStage is a stage of a search."""
@@ -71,7 +73,65 @@ RETRIEVAL_STAGE_EMBEDDING: RetrievalStage.ValueType  # 1
 """The query is being embedded."""
 RETRIEVAL_STAGE_SEARCH: RetrievalStage.ValueType  # 2
 """The index is being searched."""
+RETRIEVAL_STAGE_RERANK: RetrievalStage.ValueType  # 3
+"""The passages found are being ranked again by a reranker."""
 Global___RetrievalStage: _TypeAlias = RetrievalStage  # noqa: Y015
+
+class _RebuildAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RebuildActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RebuildAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REBUILD_ACTION_UNSPECIFIED: _RebuildAction.ValueType  # 0
+    """Not set: build."""
+    REBUILD_ACTION_BUILD: _RebuildAction.ValueType  # 1
+    """Build a new index, compare, and switch to it."""
+    REBUILD_ACTION_ROLL_BACK: _RebuildAction.ValueType  # 2
+    """Bring the index that was live before up to date and switch back to it."""
+    REBUILD_ACTION_CANCEL: _RebuildAction.ValueType  # 3
+    """Give up the index that is being built."""
+
+class RebuildAction(_RebuildAction, metaclass=_RebuildActionEnumTypeWrapper):
+    """RebuildAction says what to do."""
+
+REBUILD_ACTION_UNSPECIFIED: RebuildAction.ValueType  # 0
+"""Not set: build."""
+REBUILD_ACTION_BUILD: RebuildAction.ValueType  # 1
+"""Build a new index, compare, and switch to it."""
+REBUILD_ACTION_ROLL_BACK: RebuildAction.ValueType  # 2
+"""Bring the index that was live before up to date and switch back to it."""
+REBUILD_ACTION_CANCEL: RebuildAction.ValueType  # 3
+"""Give up the index that is being built."""
+Global___RebuildAction: _TypeAlias = RebuildAction  # noqa: Y015
+
+class _RebuildStage:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RebuildStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RebuildStage.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REBUILD_STAGE_UNSPECIFIED: _RebuildStage.ValueType  # 0
+    """Not set."""
+    REBUILD_STAGE_COPYING: _RebuildStage.ValueType  # 1
+    """Passages are being embedded and written to the new index."""
+    REBUILD_STAGE_COMPARING: _RebuildStage.ValueType  # 2
+    """The two indexes answer the same queries."""
+    REBUILD_STAGE_SWITCHING: _RebuildStage.ValueType  # 3
+    """The last changes are being copied; then the new index goes live."""
+
+class RebuildStage(_RebuildStage, metaclass=_RebuildStageEnumTypeWrapper):
+    """RebuildStage is a stage of a rebuild."""
+
+REBUILD_STAGE_UNSPECIFIED: RebuildStage.ValueType  # 0
+"""Not set."""
+REBUILD_STAGE_COPYING: RebuildStage.ValueType  # 1
+"""Passages are being embedded and written to the new index."""
+REBUILD_STAGE_COMPARING: RebuildStage.ValueType  # 2
+"""The two indexes answer the same queries."""
+REBUILD_STAGE_SWITCHING: RebuildStage.ValueType  # 3
+"""The last changes are being copied; then the new index goes live."""
+Global___RebuildStage: _TypeAlias = RebuildStage  # noqa: Y015
 
 @_typing.final
 class RetrieveRequest(_message.Message):
@@ -84,6 +144,9 @@ class RetrieveRequest(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     MIN_SCORE_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    PER_DOCUMENT_FIELD_NUMBER: _builtins.int
+    USE_CACHE_FIELD_NUMBER: _builtins.int
+    RERANK_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """The query: 1 to 8,192 characters, not only white space."""
     top_k: _builtins.int
@@ -94,6 +157,12 @@ class RetrieveRequest(_message.Message):
     """Drops hits whose cosine similarity to the query is below this, -1 to 1. Not allowed in keyword mode, which knows no
     similarity.
     """
+    per_document: _builtins.int
+    """The most hits of one document, from 1. Not set: no limit."""
+    use_cache: _builtins.bool
+    """Whether an answer may come from the cache. It is checked against the catalogue, so it is never an old one. Default true."""
+    rerank: _builtins.bool
+    """Whether a reranker, when the server has one, ranks the passages found. Default true."""
     @_builtins.property
     def filter(self) -> _passage_pb2.Filter:
         """Narrows the search."""
@@ -106,19 +175,34 @@ class RetrieveRequest(_message.Message):
         mode: Global___RetrievalMode.ValueType = ...,
         min_score: _builtins.float | None = ...,
         filter: _passage_pb2.Filter | None = ...,
+        per_document: _builtins.int | None = ...,
+        use_cache: _builtins.bool | None = ...,
+        rerank: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "_top_k", b"_top_k", "filter", b"filter", "min_score", b"min_score", "top_k", b"top_k"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "_per_document", b"_per_document", "_rerank", b"_rerank", "_top_k", b"_top_k", "_use_cache", b"_use_cache", "filter", b"filter", "min_score", b"min_score", "per_document", b"per_document", "rerank", b"rerank", "top_k", b"top_k", "use_cache", b"use_cache"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "_top_k", b"_top_k", "filter", b"filter", "min_score", b"min_score", "mode", b"mode", "query", b"query", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "_per_document", b"_per_document", "_rerank", b"_rerank", "_top_k", b"_top_k", "_use_cache", b"_use_cache", "filter", b"filter", "min_score", b"min_score", "mode", b"mode", "per_document", b"per_document", "query", b"query", "rerank", b"rerank", "top_k", b"top_k", "use_cache", b"use_cache"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
     _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
+    _WhichOneofReturnType__per_document: _TypeAlias = _typing.Literal["per_document"]  # noqa: Y015
+    _WhichOneofArgType__per_document: _TypeAlias = _typing.Literal["_per_document", b"_per_document"]  # noqa: Y015
+    _WhichOneofReturnType__rerank: _TypeAlias = _typing.Literal["rerank"]  # noqa: Y015
+    _WhichOneofArgType__rerank: _TypeAlias = _typing.Literal["_rerank", b"_rerank"]  # noqa: Y015
     _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
     _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    _WhichOneofReturnType__use_cache: _TypeAlias = _typing.Literal["use_cache"]  # noqa: Y015
+    _WhichOneofArgType__use_cache: _TypeAlias = _typing.Literal["_use_cache", b"_use_cache"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__per_document) -> _WhichOneofReturnType__per_document | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerank) -> _WhichOneofReturnType__rerank | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__use_cache) -> _WhichOneofReturnType__use_cache | None: ...
 
 Global___RetrieveRequest: _TypeAlias = RetrieveRequest  # noqa: Y015
 
@@ -198,6 +282,7 @@ class Hit(_message.Message):
     KEYWORD_SCORE_FIELD_NUMBER: _builtins.int
     PASSAGE_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
+    RERANK_SCORE_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """The rank, from 1."""
     score: _builtins.float
@@ -208,6 +293,8 @@ class Hit(_message.Message):
     """The BM25 score; set when the keyword leg found the passage."""
     title: _builtins.str
     """The title of its document, or its name when it has none."""
+    rerank_score: _builtins.float
+    """What the reranker said; set when one ranked the hits, and then the ranking is by it."""
     @_builtins.property
     def passage(self) -> _passage_pb2.Passage:
         """The passage."""
@@ -221,19 +308,24 @@ class Hit(_message.Message):
         keyword_score: _builtins.float | None = ...,
         passage: _passage_pb2.Passage | None = ...,
         title: _builtins.str = ...,
+        rerank_score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_dense_score", b"_dense_score", "_keyword_score", b"_keyword_score", "dense_score", b"dense_score", "keyword_score", b"keyword_score", "passage", b"passage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dense_score", b"_dense_score", "_keyword_score", b"_keyword_score", "_rerank_score", b"_rerank_score", "dense_score", b"dense_score", "keyword_score", b"keyword_score", "passage", b"passage", "rerank_score", b"rerank_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dense_score", b"_dense_score", "_keyword_score", b"_keyword_score", "dense_score", b"dense_score", "keyword_score", b"keyword_score", "passage", b"passage", "rank", b"rank", "score", b"score", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dense_score", b"_dense_score", "_keyword_score", b"_keyword_score", "_rerank_score", b"_rerank_score", "dense_score", b"dense_score", "keyword_score", b"keyword_score", "passage", b"passage", "rank", b"rank", "rerank_score", b"rerank_score", "score", b"score", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dense_score: _TypeAlias = _typing.Literal["dense_score"]  # noqa: Y015
     _WhichOneofArgType__dense_score: _TypeAlias = _typing.Literal["_dense_score", b"_dense_score"]  # noqa: Y015
     _WhichOneofReturnType__keyword_score: _TypeAlias = _typing.Literal["keyword_score"]  # noqa: Y015
     _WhichOneofArgType__keyword_score: _TypeAlias = _typing.Literal["_keyword_score", b"_keyword_score"]  # noqa: Y015
+    _WhichOneofReturnType__rerank_score: _TypeAlias = _typing.Literal["rerank_score"]  # noqa: Y015
+    _WhichOneofArgType__rerank_score: _TypeAlias = _typing.Literal["_rerank_score", b"_rerank_score"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dense_score) -> _WhichOneofReturnType__dense_score | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keyword_score) -> _WhichOneofReturnType__keyword_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerank_score) -> _WhichOneofReturnType__rerank_score | None: ...
 
 Global___Hit: _TypeAlias = Hit  # noqa: Y015
 
@@ -250,6 +342,8 @@ class RetrieveSummary(_message.Message):
     SEARCH_MS_FIELD_NUMBER: _builtins.int
     TOTAL_MS_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    RERANK_MS_FIELD_NUMBER: _builtins.int
+    FROM_CACHE_FIELD_NUMBER: _builtins.int
     hits: _builtins.int
     """How many hits were sent."""
     dense_candidates: _builtins.int
@@ -262,6 +356,10 @@ class RetrieveSummary(_message.Message):
     """Milliseconds spent in the index."""
     total_ms: _builtins.float
     """Milliseconds since the call arrived."""
+    rerank_ms: _builtins.float
+    """Milliseconds spent on the reranker."""
+    from_cache: _builtins.bool
+    """Whether the ranking came from the cache."""
     @_builtins.property
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[_passage_pb2.Notice]:
         """What was degraded; empty when nothing was."""
@@ -276,10 +374,12 @@ class RetrieveSummary(_message.Message):
         search_ms: _builtins.float = ...,
         total_ms: _builtins.float = ...,
         notices: _abc.Iterable[_passage_pb2.Notice] | None = ...,
+        rerank_ms: _builtins.float = ...,
+        from_cache: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dense_candidates", b"dense_candidates", "embedding_ms", b"embedding_ms", "hits", b"hits", "keyword_candidates", b"keyword_candidates", "notices", b"notices", "search_ms", b"search_ms", "total_ms", b"total_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dense_candidates", b"dense_candidates", "embedding_ms", b"embedding_ms", "from_cache", b"from_cache", "hits", b"hits", "keyword_candidates", b"keyword_candidates", "notices", b"notices", "rerank_ms", b"rerank_ms", "search_ms", b"search_ms", "total_ms", b"total_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -459,6 +559,7 @@ class IndexHeader(_message.Message):
     ACCEPTED_US_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The document's id: 1 to 64 letters, digits, underscores or hyphens."""
     name: _builtins.str
@@ -487,6 +588,10 @@ class IndexHeader(_message.Message):
     """Stands for all that the version is made from, such as content, title and sizes of passages: equal fingerprints mean
     equal versions. At most 128 characters; empty to say nothing.
     """
+    title: _builtins.str
+    """The document's title, when it is known before the first passage: searches find its words in every passage. It must be
+    the one that the vectors were made with.
+    """
     @_builtins.property
     def metadata(self) -> _containers.MessageMap[_builtins.str, _passage_pb2.MetadataValue]:
         """The client's own data, for filters. At most 64 keys."""
@@ -506,10 +611,11 @@ class IndexHeader(_message.Message):
         accepted_us: _builtins.int = ...,
         fence: _builtins.int = ...,
         fingerprint: _builtins.str = ...,
+        title: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_us", b"accepted_us", "content_hash", b"content_hash", "dimension", b"dimension", "document_id", b"document_id", "fence", b"fence", "fingerprint", b"fingerprint", "media_type", b"media_type", "metadata", b"metadata", "model", b"model", "name", b"name", "revision", b"revision", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_us", b"accepted_us", "content_hash", b"content_hash", "dimension", b"dimension", "document_id", b"document_id", "fence", b"fence", "fingerprint", b"fingerprint", "media_type", b"media_type", "metadata", b"metadata", "model", b"model", "name", b"name", "revision", b"revision", "size_bytes", b"size_bytes", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -876,3 +982,675 @@ class DeleteDocumentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteDocumentResponse: _TypeAlias = DeleteDocumentResponse  # noqa: Y015
+
+@_typing.final
+class GetIndexRequest(_message.Message):
+    """GetIndexRequest asks for the index."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIndexRequest: _TypeAlias = GetIndexRequest  # noqa: Y015
+
+@_typing.final
+class GetIndexResponse(_message.Message):
+    """GetIndexResponse describes the index."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIVE_FIELD_NUMBER: _builtins.int
+    BUILDING_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    RETIRED_FIELD_NUMBER: _builtins.int
+    COMPARISON_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    PASSAGES_FIELD_NUMBER: _builtins.int
+    documents: _builtins.int
+    """The caller's committed documents."""
+    passages: _builtins.int
+    """The passages of these documents."""
+    @_builtins.property
+    def live(self) -> Global___IndexVersion:
+        """The index that searches and writes use; not set while none is open."""
+
+    @_builtins.property
+    def building(self) -> Global___IndexVersion:
+        """The index that is being built, and how far it is; not set when none is."""
+
+    @_builtins.property
+    def progress(self) -> Global___RebuildProgress:
+        """How far it is."""
+
+    @_builtins.property
+    def retired(self) -> _containers.RepeatedCompositeFieldContainer[Global___IndexVersion]:
+        """What was live before and is kept to roll back to, the latest first."""
+
+    @_builtins.property
+    def comparison(self) -> Global___IndexComparison:
+        """What the last comparison found; not set before the first."""
+
+    @_builtins.property
+    def problem(self) -> _passage_pb2.Notice:
+        """Why searches are degraded, such as a model that does not fit; empty when they are not."""
+
+    def __init__(
+        self,
+        *,
+        live: Global___IndexVersion | None = ...,
+        building: Global___IndexVersion | None = ...,
+        progress: Global___RebuildProgress | None = ...,
+        retired: _abc.Iterable[Global___IndexVersion] | None = ...,
+        comparison: Global___IndexComparison | None = ...,
+        problem: _passage_pb2.Notice | None = ...,
+        documents: _builtins.int = ...,
+        passages: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["building", b"building", "comparison", b"comparison", "live", b"live", "problem", b"problem", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["building", b"building", "comparison", b"comparison", "documents", b"documents", "live", b"live", "passages", b"passages", "problem", b"problem", "progress", b"progress", "retired", b"retired"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIndexResponse: _TypeAlias = GetIndexResponse  # noqa: Y015
+
+@_typing.final
+class IndexVersion(_message.Message):
+    """IndexVersion is one index: a collection and all that its rows depend on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    ANALYZER_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    LIVE_AT_FIELD_NUMBER: _builtins.int
+    DROP_AT_FIELD_NUMBER: _builtins.int
+    collection: _builtins.str
+    """The collection's name."""
+    model: _builtins.str
+    """The model that made the vectors."""
+    revision: _builtins.str
+    """Its revision."""
+    dimension: _builtins.int
+    """How many numbers a vector has."""
+    analyzer: _builtins.str
+    """How texts became words."""
+    rows: _builtins.int
+    """The rows in it, of all tenants and with those that are still to be erased."""
+    @_builtins.property
+    def live_at(self) -> _timestamp_pb2.Timestamp:
+        """When it went live; not set before that."""
+
+    @_builtins.property
+    def drop_at(self) -> _timestamp_pb2.Timestamp:
+        """When it will be dropped; set for a retired index only."""
+
+    def __init__(
+        self,
+        *,
+        collection: _builtins.str = ...,
+        model: _builtins.str = ...,
+        revision: _builtins.str = ...,
+        dimension: _builtins.int = ...,
+        analyzer: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        live_at: _timestamp_pb2.Timestamp | None = ...,
+        drop_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drop_at", b"drop_at", "live_at", b"live_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analyzer", b"analyzer", "collection", b"collection", "dimension", b"dimension", "drop_at", b"drop_at", "live_at", b"live_at", "model", b"model", "revision", b"revision", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IndexVersion: _TypeAlias = IndexVersion  # noqa: Y015
+
+@_typing.final
+class RebuildIndexRequest(_message.Message):
+    """RebuildIndexRequest asks for a new index."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    ANALYZER_FIELD_NUMBER: _builtins.int
+    RESPLIT_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    MIN_OVERLAP_FIELD_NUMBER: _builtins.int
+    QUERIES_FIELD_NUMBER: _builtins.int
+    MAX_PRECISION_LOSS_FIELD_NUMBER: _builtins.int
+    action: Global___RebuildAction.ValueType
+    """What to do."""
+    analyzer: _builtins.str
+    """How texts become words in the new index; empty for what the settings say."""
+    resplit: _builtins.bool
+    """Cut the documents' stored text anew, by the splitter that the ingestor has now."""
+    force: _builtins.bool
+    """Build it even when it would be like the live one."""
+    dry_run: _builtins.bool
+    """Compare, but do not switch; the new index is dropped."""
+    min_overlap: _builtins.float
+    """The least share of the five best hits that both indexes must have in common, 0 to 1. Default 0.3."""
+    max_precision_loss: _builtins.float
+    """How much lower precision@5 on these queries may be than now, 0 to 1. Default 0.02."""
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelledQuery]:
+        """Queries of the caller's tenant with what should be found, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        action: Global___RebuildAction.ValueType = ...,
+        analyzer: _builtins.str = ...,
+        resplit: _builtins.bool = ...,
+        force: _builtins.bool = ...,
+        dry_run: _builtins.bool = ...,
+        min_overlap: _builtins.float | None = ...,
+        queries: _abc.Iterable[Global___LabelledQuery] | None = ...,
+        max_precision_loss: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_precision_loss", b"_max_precision_loss", "_min_overlap", b"_min_overlap", "max_precision_loss", b"max_precision_loss", "min_overlap", b"min_overlap"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_precision_loss", b"_max_precision_loss", "_min_overlap", b"_min_overlap", "action", b"action", "analyzer", b"analyzer", "dry_run", b"dry_run", "force", b"force", "max_precision_loss", b"max_precision_loss", "min_overlap", b"min_overlap", "queries", b"queries", "resplit", b"resplit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_precision_loss: _TypeAlias = _typing.Literal["max_precision_loss"]  # noqa: Y015
+    _WhichOneofArgType__max_precision_loss: _TypeAlias = _typing.Literal["_max_precision_loss", b"_max_precision_loss"]  # noqa: Y015
+    _WhichOneofReturnType__min_overlap: _TypeAlias = _typing.Literal["min_overlap"]  # noqa: Y015
+    _WhichOneofArgType__min_overlap: _TypeAlias = _typing.Literal["_min_overlap", b"_min_overlap"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_precision_loss) -> _WhichOneofReturnType__max_precision_loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_overlap) -> _WhichOneofReturnType__min_overlap | None: ...
+
+Global___RebuildIndexRequest: _TypeAlias = RebuildIndexRequest  # noqa: Y015
+
+@_typing.final
+class LabelledQuery(_message.Message):
+    """LabelledQuery is a query and the documents that answer it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """The query, as in RetrieveRequest."""
+    @_builtins.property
+    def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The documents that answer it; at least one."""
+
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        document_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_ids", b"document_ids", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelledQuery: _TypeAlias = LabelledQuery  # noqa: Y015
+
+@_typing.final
+class RebuildIndexResponse(_message.Message):
+    """RebuildIndexResponse is one event of a rebuild."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    COMPARISON_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> Global___RebuildProgress:
+        """How far it is."""
+
+    @_builtins.property
+    def comparison(self) -> Global___IndexComparison:
+        """What the comparison found."""
+
+    @_builtins.property
+    def result(self) -> Global___RebuildResult:
+        """How it ended."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___RebuildProgress | None = ...,
+        comparison: Global___IndexComparison | None = ...,
+        result: Global___RebuildResult | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison", "event", b"event", "progress", b"progress", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison", "event", b"event", "progress", b"progress", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["progress", "comparison", "result"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___RebuildIndexResponse: _TypeAlias = RebuildIndexResponse  # noqa: Y015
+
+@_typing.final
+class RebuildProgress(_message.Message):
+    """RebuildProgress tells how far a rebuild is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_DONE_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_TOTAL_FIELD_NUMBER: _builtins.int
+    PASSAGES_DONE_FIELD_NUMBER: _builtins.int
+    PASSAGES_TOTAL_FIELD_NUMBER: _builtins.int
+    SECONDS_LEFT_FIELD_NUMBER: _builtins.int
+    stage: Global___RebuildStage.ValueType
+    """The stage it is at."""
+    documents_done: _builtins.int
+    """Documents copied so far."""
+    documents_total: _builtins.int
+    """Documents there are."""
+    passages_done: _builtins.int
+    """Passages copied so far."""
+    passages_total: _builtins.int
+    """Passages there are, as far as known."""
+    seconds_left: _builtins.float
+    """A guess at how many seconds are left; not set while there is nothing to guess from."""
+    def __init__(
+        self,
+        *,
+        stage: Global___RebuildStage.ValueType = ...,
+        documents_done: _builtins.int = ...,
+        documents_total: _builtins.int = ...,
+        passages_done: _builtins.int = ...,
+        passages_total: _builtins.int = ...,
+        seconds_left: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seconds_left", b"_seconds_left", "seconds_left", b"seconds_left"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seconds_left", b"_seconds_left", "documents_done", b"documents_done", "documents_total", b"documents_total", "passages_done", b"passages_done", "passages_total", b"passages_total", "seconds_left", b"seconds_left", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__seconds_left: _TypeAlias = _typing.Literal["seconds_left"]  # noqa: Y015
+    _WhichOneofArgType__seconds_left: _TypeAlias = _typing.Literal["_seconds_left", b"_seconds_left"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds_left) -> _WhichOneofReturnType__seconds_left | None: ...
+
+Global___RebuildProgress: _TypeAlias = RebuildProgress  # noqa: Y015
+
+@_typing.final
+class IndexComparison(_message.Message):
+    """IndexComparison tells how a new index answers beside the live one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERIES_FIELD_NUMBER: _builtins.int
+    OVERLAP_AT_5_FIELD_NUMBER: _builtins.int
+    LABELLED_FIELD_NUMBER: _builtins.int
+    PRECISION_AT_5_BEFORE_FIELD_NUMBER: _builtins.int
+    PRECISION_AT_5_AFTER_FIELD_NUMBER: _builtins.int
+    queries: _builtins.int
+    """How many queries both answered."""
+    overlap_at_5: _builtins.float
+    """The mean share of the five best hits that both have in common, 0 to 1; not set when the live index could not be asked."""
+    labelled: _builtins.int
+    """How many labelled queries there were."""
+    precision_at_5_before: _builtins.float
+    """precision@5 of the live index on them."""
+    precision_at_5_after: _builtins.float
+    """precision@5 of the new index on them."""
+    def __init__(
+        self,
+        *,
+        queries: _builtins.int = ...,
+        overlap_at_5: _builtins.float | None = ...,
+        labelled: _builtins.int = ...,
+        precision_at_5_before: _builtins.float | None = ...,
+        precision_at_5_after: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_overlap_at_5", b"_overlap_at_5", "_precision_at_5_after", b"_precision_at_5_after", "_precision_at_5_before", b"_precision_at_5_before", "overlap_at_5", b"overlap_at_5", "precision_at_5_after", b"precision_at_5_after", "precision_at_5_before", b"precision_at_5_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overlap_at_5", b"_overlap_at_5", "_precision_at_5_after", b"_precision_at_5_after", "_precision_at_5_before", b"_precision_at_5_before", "labelled", b"labelled", "overlap_at_5", b"overlap_at_5", "precision_at_5_after", b"precision_at_5_after", "precision_at_5_before", b"precision_at_5_before", "queries", b"queries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__overlap_at_5: _TypeAlias = _typing.Literal["overlap_at_5"]  # noqa: Y015
+    _WhichOneofArgType__overlap_at_5: _TypeAlias = _typing.Literal["_overlap_at_5", b"_overlap_at_5"]  # noqa: Y015
+    _WhichOneofReturnType__precision_at_5_after: _TypeAlias = _typing.Literal["precision_at_5_after"]  # noqa: Y015
+    _WhichOneofArgType__precision_at_5_after: _TypeAlias = _typing.Literal["_precision_at_5_after", b"_precision_at_5_after"]  # noqa: Y015
+    _WhichOneofReturnType__precision_at_5_before: _TypeAlias = _typing.Literal["precision_at_5_before"]  # noqa: Y015
+    _WhichOneofArgType__precision_at_5_before: _TypeAlias = _typing.Literal["_precision_at_5_before", b"_precision_at_5_before"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overlap_at_5) -> _WhichOneofReturnType__overlap_at_5 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precision_at_5_after) -> _WhichOneofReturnType__precision_at_5_after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precision_at_5_before) -> _WhichOneofReturnType__precision_at_5_before | None: ...
+
+Global___IndexComparison: _TypeAlias = IndexComparison  # noqa: Y015
+
+@_typing.final
+class RebuildResult(_message.Message):
+    """RebuildResult ends a rebuild."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SWITCHED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
+    switched: _builtins.bool
+    """Whether the new index is live now."""
+    reason: _builtins.str
+    """Why it is not, as a code; empty when it is."""
+    message: _builtins.str
+    """What happened, in a sentence."""
+    @_builtins.property
+    def live(self) -> Global___IndexVersion:
+        """The index that is live now."""
+
+    def __init__(
+        self,
+        *,
+        switched: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        live: Global___IndexVersion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["live", b"live"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["live", b"live", "message", b"message", "reason", b"reason", "switched", b"switched"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RebuildResult: _TypeAlias = RebuildResult  # noqa: Y015
+
+@_typing.final
+class ExportIndexRequest(_message.Message):
+    """ExportIndexRequest asks for the caller's documents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    after_document_id: _builtins.str
+    """Begin behind this document id; empty for all."""
+    def __init__(
+        self,
+        *,
+        after_document_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_document_id", b"after_document_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportIndexRequest: _TypeAlias = ExportIndexRequest  # noqa: Y015
+
+@_typing.final
+class ExportIndexResponse(_message.Message):
+    """ExportIndexResponse is one part of an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    PASSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def index(self) -> Global___ExportedIndex:
+        """First: the index that the vectors are of, and how much will come."""
+
+    @_builtins.property
+    def document(self) -> Global___ExportedDocument:
+        """A document; its passages follow."""
+
+    @_builtins.property
+    def passages(self) -> Global___IndexPassages:
+        """Some passages of that document, in their order, with vectors."""
+
+    def __init__(
+        self,
+        *,
+        index: Global___ExportedIndex | None = ...,
+        document: Global___ExportedDocument | None = ...,
+        passages: Global___IndexPassages | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "index", b"index", "part", b"part", "passages", b"passages"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "index", b"index", "part", b"part", "passages", b"passages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["index", "document", "passages"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___ExportIndexResponse: _TypeAlias = ExportIndexResponse  # noqa: Y015
+
+@_typing.final
+class ExportedIndex(_message.Message):
+    """ExportedIndex opens an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    documents: _builtins.int
+    """The caller's documents, all of them."""
+    @_builtins.property
+    def index(self) -> Global___IndexVersion:
+        """The index that is live."""
+
+    def __init__(
+        self,
+        *,
+        index: Global___IndexVersion | None = ...,
+        documents: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["index", b"index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportedIndex: _TypeAlias = ExportedIndex  # noqa: Y015
+
+@_typing.final
+class ExportedDocument(_message.Message):
+    """ExportedDocument is a document of an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_US_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    accepted_us: _builtins.int
+    """When its content was accepted, as in IndexHeader."""
+    title: _builtins.str
+    """The title that the vectors were made with, as in IndexHeader."""
+    @_builtins.property
+    def document(self) -> Global___Document:
+        """Its entry in the catalogue."""
+
+    def __init__(
+        self,
+        *,
+        document: Global___Document | None = ...,
+        accepted_us: _builtins.int = ...,
+        title: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_us", b"accepted_us", "document", b"document", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportedDocument: _TypeAlias = ExportedDocument  # noqa: Y015
+
+@_typing.final
+class SnapshotIndexRequest(_message.Message):
+    """SnapshotIndexRequest names a snapshot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name of the copy: 1 to 64 letters, digits, underscores or hyphens. One of that name is replaced."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotIndexRequest: _TypeAlias = SnapshotIndexRequest  # noqa: Y015
+
+@_typing.final
+class SnapshotIndexResponse(_message.Message):
+    """SnapshotIndexResponse tells where the copy is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The copy's path inside the data folder."""
+    size_bytes: _builtins.int
+    """Its size."""
+    sha256: _builtins.str
+    """SHA-256 of it, in hex."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotIndexResponse: _TypeAlias = SnapshotIndexResponse  # noqa: Y015
+
+@_typing.final
+class ListTenantsRequest(_message.Message):
+    """ListTenantsRequest asks for a page of tenants."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most; 0 for the default of 50; more than 500 counts as 500."""
+    page_token: _builtins.str
+    """The `next_page_token` of the page before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTenantsRequest: _TypeAlias = ListTenantsRequest  # noqa: Y015
+
+@_typing.final
+class ListTenantsResponse(_message.Message):
+    """ListTenantsResponse is a page of tenants."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty at the end."""
+    @_builtins.property
+    def tenants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The tenants."""
+
+    def __init__(
+        self,
+        *,
+        tenants: _abc.Iterable[_builtins.str] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "tenants", b"tenants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTenantsResponse: _TypeAlias = ListTenantsResponse  # noqa: Y015
+
+@_typing.final
+class ReportEvaluationRequest(_message.Message):
+    """ReportEvaluationRequest carries the figures of an evaluation, each from 0 to 1."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    QUERIES_FIELD_NUMBER: _builtins.int
+    PRECISION_AT_5_FIELD_NUMBER: _builtins.int
+    NDCG_AT_10_FIELD_NUMBER: _builtins.int
+    RECALL_AT_10_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """The dataset's name: 1 to 64 letters, digits, underscores or hyphens."""
+    mode: Global___RetrievalMode.ValueType
+    """The legs that ran."""
+    queries: _builtins.int
+    """How many queries were judged."""
+    precision_at_5: _builtins.float
+    """The mean share of the first five results that were relevant."""
+    ndcg_at_10: _builtins.float
+    """The mean nDCG of the first ten results."""
+    recall_at_10: _builtins.float
+    """The mean share of the relevant results that are among the first ten."""
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        mode: Global___RetrievalMode.ValueType = ...,
+        queries: _builtins.int = ...,
+        precision_at_5: _builtins.float = ...,
+        ndcg_at_10: _builtins.float = ...,
+        recall_at_10: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "mode", b"mode", "ndcg_at_10", b"ndcg_at_10", "precision_at_5", b"precision_at_5", "queries", b"queries", "recall_at_10", b"recall_at_10"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportEvaluationRequest: _TypeAlias = ReportEvaluationRequest  # noqa: Y015
+
+@_typing.final
+class ReportEvaluationResponse(_message.Message):
+    """ReportEvaluationResponse tells that the figures are kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportEvaluationResponse: _TypeAlias = ReportEvaluationResponse  # noqa: Y015

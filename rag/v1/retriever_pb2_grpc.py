@@ -71,6 +71,36 @@ class RetrieverServiceStub:
                 request_serializer=rag_dot_v1_dot_retriever__pb2.DeleteDocumentRequest.SerializeToString,
                 response_deserializer=rag_dot_v1_dot_retriever__pb2.DeleteDocumentResponse.FromString,
                 _registered_method=True)
+        self.GetIndex = channel.unary_unary(
+                '/rag.v1.RetrieverService/GetIndex',
+                request_serializer=rag_dot_v1_dot_retriever__pb2.GetIndexRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_retriever__pb2.GetIndexResponse.FromString,
+                _registered_method=True)
+        self.RebuildIndex = channel.unary_stream(
+                '/rag.v1.RetrieverService/RebuildIndex',
+                request_serializer=rag_dot_v1_dot_retriever__pb2.RebuildIndexRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_retriever__pb2.RebuildIndexResponse.FromString,
+                _registered_method=True)
+        self.ExportIndex = channel.unary_stream(
+                '/rag.v1.RetrieverService/ExportIndex',
+                request_serializer=rag_dot_v1_dot_retriever__pb2.ExportIndexRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_retriever__pb2.ExportIndexResponse.FromString,
+                _registered_method=True)
+        self.SnapshotIndex = channel.unary_unary(
+                '/rag.v1.RetrieverService/SnapshotIndex',
+                request_serializer=rag_dot_v1_dot_retriever__pb2.SnapshotIndexRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_retriever__pb2.SnapshotIndexResponse.FromString,
+                _registered_method=True)
+        self.ListTenants = channel.unary_unary(
+                '/rag.v1.RetrieverService/ListTenants',
+                request_serializer=rag_dot_v1_dot_retriever__pb2.ListTenantsRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_retriever__pb2.ListTenantsResponse.FromString,
+                _registered_method=True)
+        self.ReportEvaluation = channel.unary_unary(
+                '/rag.v1.RetrieverService/ReportEvaluation',
+                request_serializer=rag_dot_v1_dot_retriever__pb2.ReportEvaluationRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_retriever__pb2.ReportEvaluationResponse.FromString,
+                _registered_method=True)
 
 
 class RetrieverServiceServicer:
@@ -133,6 +163,52 @@ class RetrieverServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetIndex(self, request, context):
+        """GetIndex tells which index serves, which is being built, which are kept to roll back to, and how large they are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RebuildIndex(self, request, context):
+        """RebuildIndex makes a new index beside the live one from the stored text, compares the two, and switches in one step or
+        refuses and says why. The work goes on when the caller leaves and after a restart; a second call for the same index
+        follows it. The stream carries progress, then the comparison, then one result, and ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportIndex(self, request, context):
+        """ExportIndex streams the caller's documents with passages and vectors, in the order of their ids: each document is followed by
+        its passages. The stream ends after the last document.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SnapshotIndex(self, request, context):
+        """SnapshotIndex copies the file of the embedded index while nothing is written to it, for a backup. An index on a server has
+        backups of its own and refuses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTenants(self, request, context):
+        """ListTenants lists the tenants that have documents, in the order of their names. For operators only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportEvaluation(self, request, context):
+        """ReportEvaluation keeps the figures of the last evaluation, and exports them as metrics.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RetrieverServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -170,6 +246,36 @@ def add_RetrieverServiceServicer_to_server(servicer, server):
                     servicer.DeleteDocument,
                     request_deserializer=rag_dot_v1_dot_retriever__pb2.DeleteDocumentRequest.FromString,
                     response_serializer=rag_dot_v1_dot_retriever__pb2.DeleteDocumentResponse.SerializeToString,
+            ),
+            'GetIndex': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIndex,
+                    request_deserializer=rag_dot_v1_dot_retriever__pb2.GetIndexRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_retriever__pb2.GetIndexResponse.SerializeToString,
+            ),
+            'RebuildIndex': grpc.unary_stream_rpc_method_handler(
+                    servicer.RebuildIndex,
+                    request_deserializer=rag_dot_v1_dot_retriever__pb2.RebuildIndexRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_retriever__pb2.RebuildIndexResponse.SerializeToString,
+            ),
+            'ExportIndex': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportIndex,
+                    request_deserializer=rag_dot_v1_dot_retriever__pb2.ExportIndexRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_retriever__pb2.ExportIndexResponse.SerializeToString,
+            ),
+            'SnapshotIndex': grpc.unary_unary_rpc_method_handler(
+                    servicer.SnapshotIndex,
+                    request_deserializer=rag_dot_v1_dot_retriever__pb2.SnapshotIndexRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_retriever__pb2.SnapshotIndexResponse.SerializeToString,
+            ),
+            'ListTenants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTenants,
+                    request_deserializer=rag_dot_v1_dot_retriever__pb2.ListTenantsRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_retriever__pb2.ListTenantsResponse.SerializeToString,
+            ),
+            'ReportEvaluation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportEvaluation,
+                    request_deserializer=rag_dot_v1_dot_retriever__pb2.ReportEvaluationRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_retriever__pb2.ReportEvaluationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -363,6 +469,168 @@ class RetrieverService:
             '/rag.v1.RetrieverService/DeleteDocument',
             rag_dot_v1_dot_retriever__pb2.DeleteDocumentRequest.SerializeToString,
             rag_dot_v1_dot_retriever__pb2.DeleteDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.RetrieverService/GetIndex',
+            rag_dot_v1_dot_retriever__pb2.GetIndexRequest.SerializeToString,
+            rag_dot_v1_dot_retriever__pb2.GetIndexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebuildIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rag.v1.RetrieverService/RebuildIndex',
+            rag_dot_v1_dot_retriever__pb2.RebuildIndexRequest.SerializeToString,
+            rag_dot_v1_dot_retriever__pb2.RebuildIndexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rag.v1.RetrieverService/ExportIndex',
+            rag_dot_v1_dot_retriever__pb2.ExportIndexRequest.SerializeToString,
+            rag_dot_v1_dot_retriever__pb2.ExportIndexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SnapshotIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.RetrieverService/SnapshotIndex',
+            rag_dot_v1_dot_retriever__pb2.SnapshotIndexRequest.SerializeToString,
+            rag_dot_v1_dot_retriever__pb2.SnapshotIndexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTenants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.RetrieverService/ListTenants',
+            rag_dot_v1_dot_retriever__pb2.ListTenantsRequest.SerializeToString,
+            rag_dot_v1_dot_retriever__pb2.ListTenantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportEvaluation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.RetrieverService/ReportEvaluation',
+            rag_dot_v1_dot_retriever__pb2.ReportEvaluationRequest.SerializeToString,
+            rag_dot_v1_dot_retriever__pb2.ReportEvaluationResponse.FromString,
             options,
             channel_credentials,
             insecure,

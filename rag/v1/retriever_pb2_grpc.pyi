@@ -59,6 +59,25 @@ class RetrieverServiceStub:
     returns; then its text is erased from index, caches, uploads and jobs, as bytes on disk too. A document that exists
     only as jobs can be deleted as well.
     """
+    GetIndex: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.GetIndexRequest, _retriever_pb2.GetIndexResponse]
+    """GetIndex tells which index serves, which is being built, which are kept to roll back to, and how large they are."""
+    RebuildIndex: _grpc.UnaryStreamMultiCallable[_retriever_pb2.RebuildIndexRequest, _retriever_pb2.RebuildIndexResponse]
+    """RebuildIndex makes a new index beside the live one from the stored text, compares the two, and switches in one step or
+    refuses and says why. The work goes on when the caller leaves and after a restart; a second call for the same index
+    follows it. The stream carries progress, then the comparison, then one result, and ends.
+    """
+    ExportIndex: _grpc.UnaryStreamMultiCallable[_retriever_pb2.ExportIndexRequest, _retriever_pb2.ExportIndexResponse]
+    """ExportIndex streams the caller's documents with passages and vectors, in the order of their ids: each document is followed by
+    its passages. The stream ends after the last document.
+    """
+    SnapshotIndex: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.SnapshotIndexRequest, _retriever_pb2.SnapshotIndexResponse]
+    """SnapshotIndex copies the file of the embedded index while nothing is written to it, for a backup. An index on a server has
+    backups of its own and refuses.
+    """
+    ListTenants: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.ListTenantsRequest, _retriever_pb2.ListTenantsResponse]
+    """ListTenants lists the tenants that have documents, in the order of their names. For operators only."""
+    ReportEvaluation: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.ReportEvaluationRequest, _retriever_pb2.ReportEvaluationResponse]
+    """ReportEvaluation keeps the figures of the last evaluation, and exports them as metrics."""
 
 @_typing.type_check_only
 class RetrieverServiceAsyncStub(RetrieverServiceStub):
@@ -91,6 +110,25 @@ class RetrieverServiceAsyncStub(RetrieverServiceStub):
     returns; then its text is erased from index, caches, uploads and jobs, as bytes on disk too. A document that exists
     only as jobs can be deleted as well.
     """
+    GetIndex: _aio.UnaryUnaryMultiCallable[_retriever_pb2.GetIndexRequest, _retriever_pb2.GetIndexResponse]  # type: ignore[assignment]
+    """GetIndex tells which index serves, which is being built, which are kept to roll back to, and how large they are."""
+    RebuildIndex: _aio.UnaryStreamMultiCallable[_retriever_pb2.RebuildIndexRequest, _retriever_pb2.RebuildIndexResponse]  # type: ignore[assignment]
+    """RebuildIndex makes a new index beside the live one from the stored text, compares the two, and switches in one step or
+    refuses and says why. The work goes on when the caller leaves and after a restart; a second call for the same index
+    follows it. The stream carries progress, then the comparison, then one result, and ends.
+    """
+    ExportIndex: _aio.UnaryStreamMultiCallable[_retriever_pb2.ExportIndexRequest, _retriever_pb2.ExportIndexResponse]  # type: ignore[assignment]
+    """ExportIndex streams the caller's documents with passages and vectors, in the order of their ids: each document is followed by
+    its passages. The stream ends after the last document.
+    """
+    SnapshotIndex: _aio.UnaryUnaryMultiCallable[_retriever_pb2.SnapshotIndexRequest, _retriever_pb2.SnapshotIndexResponse]  # type: ignore[assignment]
+    """SnapshotIndex copies the file of the embedded index while nothing is written to it, for a backup. An index on a server has
+    backups of its own and refuses.
+    """
+    ListTenants: _aio.UnaryUnaryMultiCallable[_retriever_pb2.ListTenantsRequest, _retriever_pb2.ListTenantsResponse]  # type: ignore[assignment]
+    """ListTenants lists the tenants that have documents, in the order of their names. For operators only."""
+    ReportEvaluation: _aio.UnaryUnaryMultiCallable[_retriever_pb2.ReportEvaluationRequest, _retriever_pb2.ReportEvaluationResponse]  # type: ignore[assignment]
+    """ReportEvaluation keeps the figures of the last evaluation, and exports them as metrics."""
 
 class RetrieverServiceServicer(metaclass=_abc_1.ABCMeta):
     """RetrieverService owns the index and the catalogue of documents. Readers see committed versions only: all of a version
@@ -162,5 +200,60 @@ class RetrieverServiceServicer(metaclass=_abc_1.ABCMeta):
         returns; then its text is erased from index, caches, uploads and jobs, as bytes on disk too. A document that exists
         only as jobs can be deleted as well.
         """
+
+    @_abc_1.abstractmethod
+    def GetIndex(
+        self,
+        request: _retriever_pb2.GetIndexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retriever_pb2.GetIndexResponse, _abc.Awaitable[_retriever_pb2.GetIndexResponse]]:
+        """GetIndex tells which index serves, which is being built, which are kept to roll back to, and how large they are."""
+
+    @_abc_1.abstractmethod
+    def RebuildIndex(
+        self,
+        request: _retriever_pb2.RebuildIndexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_retriever_pb2.RebuildIndexResponse], _abc.AsyncIterator[_retriever_pb2.RebuildIndexResponse]]:
+        """RebuildIndex makes a new index beside the live one from the stored text, compares the two, and switches in one step or
+        refuses and says why. The work goes on when the caller leaves and after a restart; a second call for the same index
+        follows it. The stream carries progress, then the comparison, then one result, and ends.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportIndex(
+        self,
+        request: _retriever_pb2.ExportIndexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_retriever_pb2.ExportIndexResponse], _abc.AsyncIterator[_retriever_pb2.ExportIndexResponse]]:
+        """ExportIndex streams the caller's documents with passages and vectors, in the order of their ids: each document is followed by
+        its passages. The stream ends after the last document.
+        """
+
+    @_abc_1.abstractmethod
+    def SnapshotIndex(
+        self,
+        request: _retriever_pb2.SnapshotIndexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retriever_pb2.SnapshotIndexResponse, _abc.Awaitable[_retriever_pb2.SnapshotIndexResponse]]:
+        """SnapshotIndex copies the file of the embedded index while nothing is written to it, for a backup. An index on a server has
+        backups of its own and refuses.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTenants(
+        self,
+        request: _retriever_pb2.ListTenantsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retriever_pb2.ListTenantsResponse, _abc.Awaitable[_retriever_pb2.ListTenantsResponse]]:
+        """ListTenants lists the tenants that have documents, in the order of their names. For operators only."""
+
+    @_abc_1.abstractmethod
+    def ReportEvaluation(
+        self,
+        request: _retriever_pb2.ReportEvaluationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retriever_pb2.ReportEvaluationResponse, _abc.Awaitable[_retriever_pb2.ReportEvaluationResponse]]:
+        """ReportEvaluation keeps the figures of the last evaluation, and exports them as metrics."""
 
 def add_RetrieverServiceServicer_to_server(servicer: RetrieverServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
