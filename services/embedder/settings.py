@@ -19,9 +19,14 @@ class EmbedderSettings(ServiceSettings):
     provider: Literal["local", "openai"] = Field(
         "local", description="Where vectors come from: the model in this process, or an OpenAI-compatible endpoint."
     )
+    precision: Literal["int8", "fp32"] = Field(
+        "int8",
+        description="What the local model computes in. Vectors of the two are not compared with each other: an index "
+        "has to be rebuilt after a change.",
+    )
     threads: int = Field(2, ge=1, le=64, description="Processor threads for one run of the local model.")
     batch_tokens: int = Field(
-        1_024,
+        512,
         ge=256,
         le=16_384,
         description="The most tokens, padding included, in one run of the local model. More is not faster on a "

@@ -49,7 +49,8 @@ async def _open_model(settings: EmbedderSettings, redis: Redis, stack: AsyncExit
         return await _open_openai(settings, redis, stack)
     from services.embedder.adapters.onnx_model import OnnxModel
 
-    model = await stack.enter_async_context(OnnxModel.open(settings.data_dir / "models", settings.threads))
+    folder = settings.data_dir / "models"
+    model = await stack.enter_async_context(OnnxModel.open(folder, settings.threads, settings.precision))
     return model, Bounds(settings.batch_tokens), _LOCAL_BATCH_TEXTS
 
 

@@ -76,7 +76,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def onnx_model(models: Path) -> AsyncIterator[OnnxModel]:
-    async with OnnxModel.open(models / "models", threads=2) as model:
+    """In float32, as published."""
+    async with OnnxModel.open(models / "models", threads=2, precision="fp32") as model:
+        yield model
+
+
+@pytest.fixture
+async def int8_model(models: Path) -> AsyncIterator[OnnxModel]:
+    """In 8-bit integers."""
+    async with OnnxModel.open(models / "models", threads=2, precision="int8") as model:
         yield model
 
 

@@ -156,6 +156,18 @@ async def test_a_text_is_computed_once_per_call_however_often_it_comes(embedding
     assert fake_model.prepared == 7
 
 
+async def test_the_same_question_of_many_callers_at_once_is_computed_once(embedding, fake_model):
+    fake_model.gate = asyncio.Semaphore(0)
+    calls = [asyncio.create_task(collect(embedding, ["a question"])) for _ in range(20)]
+    await fake_model.started.acquire()
+    late = asyncio.create_task(collect(embedding, ["a question"]))
+    fake_model.gate.release()
+    answers = [(await call)[0] for call in (*calls, late)]
+    assert fake_model.runs == [["a question"]]
+    assert sum(answer.usage.computed for answer in answers) == 1
+    assert all(np.array_equal(answer.vectors, [vector_of("a question")]) for answer in answers)
+
+
 async def test_texts_that_unicode_calls_equal_are_one_text(embedding, fake_model):
     composed, decomposed = "caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")
     batches = await collect(embedding, [decomposed, composed])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rag import local_model
-from services.embedder.adapters.onnx_graph import _write_whole, ensure_graph
+from services.embedder.adapters.onnx_graph import Float32, _write_whole, ensure_graph
 from services.embedder.adapters.onnx_model import OnnxModel
 from tests.embedder.numpy_bert import NumpyBert
 
@@ -93,7 +93,9 @@ async def test_a_run_does_not_block_the_loop(onnx_model):
 def test_concurrent_starts_leave_one_whole_graph(tmp_path: Path):
     with ThreadPoolExecutor(3) as threads:
         paths = set(
-            threads.map(lambda _: ensure_graph(local_model.weights_path(), tmp_path / "models", "m-r"), range(3))
+            threads.map(
+                lambda _: ensure_graph(local_model.weights_path, tmp_path / "models", "m-r", Float32()), range(3)
+            )
         )
     assert [*(tmp_path / "models").iterdir()] == [*paths]
 
@@ -105,5 +107,19 @@ def test_a_graph_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["in-the-way"]
 
 
-async def test_the_graph_is_named_by_model_revision_and_version(onnx_model, models):
-    assert [path.name for path in (models / "models").iterdir()] == ["all-MiniLM-L6-v2-53aa51172d142c89-g1.onnx"]
+async def test_each_precision_has_a_graph_of_its_own(tmp_path: Path):
+    for precision in ("fp32", "int8"):
+        async with OnnxModel.open(tmp_path, threads=1, precision=precision):
+            pass
+    name = "all-MiniLM-L6-v2-53aa51172d142c89"
+    written = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert {f"{name}-fp32-g2.onnx", f"{name}-int8.1-g2.onnx"} <= set(written)
+    assert written[f"{name}-int8.1-g2.onnx"] < 0.4 * written[f"{name}-fp32-g2.onnx"]
+
+
+def test_weights_are_asked_for_only_to_write_the_graph(tmp_path: Path):
+    def missing() -> Path:
+        raise AssertionError
+
+    written = ensure_graph(local_model.weights_path, tmp_path, "m-r", Float32())
+    assert ensure_graph(missing, tmp_path, "m-r", Float32()) == written

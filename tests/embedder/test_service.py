@@ -54,12 +54,23 @@ def info_of(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
     return info
 
 
-async def test_the_model_tells_what_it_is(serve, metadata):
-    async with serve() as stub:
+REVISION = "int8.1-53aa51172d142c89"
+
+
+@pytest.mark.parametrize(("settings", "revision"), [({}, REVISION), ({"precision": "fp32"}, "53aa51172d142c89")])
+async def test_the_model_tells_what_it_is(serve, metadata, settings, revision):
+    async with serve(**settings) as stub:
         model = await stub.GetModel(pb.GetModelRequest(), metadata=metadata, timeout=TIMEOUT_S)
     assert model == pb.GetModelResponse(
-        model="all-MiniLM-L6-v2", revision="53aa51172d142c89", dimension=384, max_input_tokens=256, provider="local"
+        model="all-MiniLM-L6-v2", revision=revision, dimension=384, max_input_tokens=256, provider="local"
     )
+
+
+async def test_two_precisions_share_no_vectors(serve, metadata):
+    texts = [new_id("text")]
+    async with serve() as stub, serve(precision="fp32") as other:
+        answers = [(await embed(one, metadata, texts))[0] for one in (stub, other)]
+    assert [message.usage.computed for message in answers] == [1, 1]
 
 
 async def test_texts_become_vectors_in_order_and_small_messages(serve, metadata):
@@ -71,7 +82,7 @@ async def test_texts_become_vectors_in_order_and_small_messages(serve, metadata)
     assert [message.offset for message in messages] == list(np.cumsum([0] + [m.count for m in messages[:-1]]))
     assert sum(message.usage.computed for message in messages) == 300
     assert all(message.ByteSize() < 1 << 20 for message in messages)
-    assert all(message.revision == "53aa51172d142c89" for message in messages)
+    assert all(message.revision == REVISION for message in messages)
     assert vectors(messages).shape == (300, 384)
     assert np.array_equal(vectors(again), vectors(messages)[::-1])
     assert sum(message.usage.from_memory for message in again) == 300

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import onnxruntime
@@ -16,12 +16,16 @@ from tokenizers import Tokenizer
 
 from rag import local_model
 from rag.vectors import Vectors
-from services.embedder.adapters.onnx_graph import ensure_graph
+from services.embedder.adapters.onnx_graph import Arithmetic, Float32, ensure_graph
+from services.embedder.adapters.onnx_int8 import EXACT, EXACT_VALUE, INT8_VERSION, Int8
 from services.embedder.model import Encoded, ModelInfo, Piece
 
-INFO = ModelInfo(
-    local_model.MODEL, local_model.REVISION, local_model.DIMENSION, local_model.MAX_TOKENS, provider="local"
-)
+Precision = Literal["int8", "fp32"]
+_REVISIONS: dict[Precision, str] = {
+    "fp32": local_model.REVISION,
+    # In front, because people are shown the beginning of a revision.
+    "int8": f"{INT8_VERSION}-{local_model.REVISION}",
+}
 
 _FIRST_CHARACTERS = 1_600
 """More than nearly all passages have. A megabyte is not cut into tokens, 300 bytes each, for the sake of 256 of them."""
@@ -36,24 +40,33 @@ class OnnxModel:
     Args:
         session: The graph, loaded.
         tokenizer: The model's own, neither cutting nor padding.
+        precision: What the graph computes in; vectors of two precisions are those of two revisions.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, tokenizer: Tokenizer) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, tokenizer: Tokenizer, precision: Precision) -> None:
         self._session = session
         self._tokenizer = tokenizer
+        self._info = ModelInfo(
+            local_model.MODEL,
+            _REVISIONS[precision],
+            local_model.DIMENSION,
+            local_model.MAX_TOKENS,
+            provider="local",
+        )
         self._end: int = tokenizer.encode("").ids[-1]
         self._running = ThreadPoolExecutor(1, "model-run")
         self._cutting = ThreadPoolExecutor(1, "model-cut")
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, models: Path, threads: int) -> AsyncIterator[Self]:
+    async def open(cls, models: Path, threads: int, precision: Precision) -> AsyncIterator[Self]:
         """Load the model for the length of a block; the first time ever, write its graph into `models`.
 
         Raises:
             FailedPrecondition: when the published files are missing or changed.
         """
-        model = cls(*await asyncio.to_thread(_load, models, threads))
+        session = await asyncio.to_thread(_load, models, threads, precision)
+        model = cls(session, await asyncio.to_thread(_load_tokenizer), precision)
         try:
             yield model
         finally:
@@ -61,7 +74,7 @@ class OnnxModel:
 
     async def describe(self) -> ModelInfo:
         """Return the model's constants."""
-        return INFO
+        return self._info
 
     async def prepare(self, texts: Sequence[str]) -> Sequence[Piece]:
         """Cut the texts into token ids, int64, the two special ones included."""
@@ -112,15 +125,32 @@ def _rectangle(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], ND
     return ids, mask
 
 
-def _load(models: Path, threads: int) -> tuple[onnxruntime.InferenceSession, Tokenizer]:
-    name = f"{local_model.MODEL}-{local_model.REVISION}"
-    graph = ensure_graph(local_model.weights_path(), models, name)
-    session = onnxruntime.InferenceSession(str(graph), _options(threads), providers=["CPUExecutionProvider"])
+def _load(models: Path, threads: int, precision: Precision) -> onnxruntime.InferenceSession:
+    if precision == "fp32":
+        return _open(models, threads, "fp32", Float32())
+    session = _open(models, threads, INT8_VERSION, Int8("signed"))
+    return session if is_exact(session) else _open(models, threads, f"{INT8_VERSION}-unsigned", Int8("unsigned"))
+
+
+def _open(models: Path, threads: int, kind: str, arithmetic: Arithmetic) -> onnxruntime.InferenceSession:
+    name = f"{local_model.MODEL}-{local_model.REVISION}-{kind}"
+    graph = ensure_graph(local_model.weights_path, models, name, arithmetic)
+    return onnxruntime.InferenceSession(str(graph), _options(threads), providers=["CPUExecutionProvider"])
+
+
+def is_exact(session: onnxruntime.InferenceSession) -> bool:
+    """Tell whether this processor adds the products of bytes in this graph without saturating."""
+    text = np.ones((1, 1), dtype=np.int64)
+    (sums,) = session.run([EXACT], {"ids": text, "mask": text})
+    return bool((sums == EXACT_VALUE).all())
+
+
+def _load_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer.from_file(str(local_model.tokenizer_path()))
     # The published file pads everything to 128 tokens and cuts there; the model was trained to take 256.
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return session, tokenizer
+    return tokenizer
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
