@@ -23,6 +23,8 @@ class Target:
     """What the document is, as its reader knows it."""
     found: Mapping[str, str]
     """What the document says about itself. The client's own metadata goes before it."""
+    title: str
+    """The title that the vectors were made with."""
     model: str
     revision: str
     dimension: int

@@ -34,8 +34,8 @@ from services.ingestor.slots import Slot
 log = get_logger(__name__)
 
 _PASSING = (Unavailable, DeadlineExceeded, Overloaded)
-_AGAIN = {"VERSION_OUTRUN"}
-"""Another version went live first, but ours is the newer content: it only needs a later number."""
+_AGAIN = {"VERSION_OUTRUN", "INDEX_SWITCHED"}
+"""Another version went live first, but ours is the newer content: it only needs a later number. Or another index went live."""
 _OF_THE_DOCUMENT = (InvalidInput, TooLarge, Conflict, NotFound)
 """Trying again would end the same way. All other errors are ours, and what they end may be retried."""
 _MOST_INTERNAL_RETRIES = 2

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rag.passage import Passage
+from rag.passage import Passage, in_context
 from rag.runtime import failpoints
 from rag.runtime.errors import Internal, InvalidInput
 from rag.runtime.tasks import together
@@ -105,6 +105,11 @@ class Pipeline:
         *_, version = await together(self._extract(), self._split(), self._embed(), self._index())
         return int(version)
 
+    @property
+    def _title(self) -> str:
+        """Known once the document is open, and so before its first page."""
+        return self._upload.title or self._opening.title
+
     async def _extract(self) -> None:
         upload = self._upload
         async with self._stages.reader.read(self._path, upload.media_type, upload.password) as items:
@@ -128,10 +133,9 @@ class Pipeline:
             return await self._slot.patiently(_next(items))
 
     async def _split(self) -> None:
-        upload = self._upload
-        origin = Origin(upload.tenant, upload.document_id, upload.content_hash)
-        splitter = Splitter(origin, self._stages.counter, self._stages.sizes)
+        splitter: Splitter | None = None
         while (page := await self._pages.get()) is not None:
+            splitter = splitter or self._splitter()
             with SPLIT.running():
                 # The tokenizer is native code that lets other threads run.
                 passages = await asyncio.to_thread(splitter.cut, page)
@@ -142,14 +146,18 @@ class Pipeline:
         self._is_split = True
         await self._batches.end()
 
+    def _splitter(self) -> Splitter:
+        upload, stages = self._upload, self._stages
+        origin = Origin(upload.tenant, upload.document_id, upload.content_hash)
+        return Splitter(origin, stages.counter, stages.sizes, self._title)
+
     async def _embed(self) -> None:
         await together(*(self._embed_batches() for _ in range(_EMBED_CALLS)))
         if not self._progress.passages:
             raise InvalidInput("The document holds no text.", "NO_TEXT")
         await self._observer.before_commit()
         failpoints.reach("version_committing")
-        title = self._upload.title or self._opening.title
-        await self._parts.put(Commit(self._progress.passages, self._progress.pages_total, title))
+        await self._parts.put(Commit(self._progress.passages, self._progress.pages_total, self._title))
 
     async def _embed_batches(self) -> None:
         """One of a few that embed at once. Each hands its batch on after the one that was taken before it."""
@@ -160,7 +168,7 @@ class Pipeline:
                 delivered = self._delivered
             if not passages:
                 return
-            embedded = await self._embedder.embed([passage.text for passage in passages])
+            embedded = await self._embedder.embed([in_context(self._title, one.heading, one.text) for one in passages])
             await self._batches.done()
             failpoints.reach("batch_embedded")
             await before.wait()
@@ -183,6 +191,7 @@ class Pipeline:
             fingerprint=fingerprint(self._upload, self._stages.sizes),
             media_type=self._opening.media_type or self._upload.media_type,
             found=self._opening.metadata,
+            title=self._title,
             model=embedded.model,
             revision=embedded.revision,
             dimension=embedded.vectors.shape[1],

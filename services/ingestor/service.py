@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rag import metadata, paging
 from rag.ids import check_id
+from rag.passage_proto import to_proto
 from rag.runtime.context import current
 from rag.runtime.errors import InvalidInput
 from rag.v1 import ingestor_pb2 as pb
@@ -21,6 +22,8 @@ from services.ingestor.erasing import Erasing
 from services.ingestor.fetching import UrlSubmissions, name_of
 from services.ingestor.jobs import Job, JobEvents, JobState, JobStore
 from services.ingestor.metrics import UPLOADED_BYTES, UPLOADS
+from services.ingestor.pages import Page
+from services.ingestor.resplitting import Resplitting, StoredText
 from services.ingestor.retrying import Retrying
 from services.ingestor.submission import Header, Submissions, check_password
 
@@ -48,6 +51,7 @@ class Desks:
     cancelling: Cancelling
     retrying: Retrying
     erasing: Erasing
+    resplitting: Resplitting
 
 
 class IngestorService(IngestorServiceServicer):
@@ -107,6 +111,16 @@ class IngestorService(IngestorServiceServicer):
         job_id, password = check_id(request.job_id, "job_id"), check_password(request.password)
         return pb.RetryJobResponse(job=_job(await self._desks.retrying.retry(current().tenant, job_id, password)))
 
+    async def SplitPages(
+        self, request_iterator: AsyncIterator[pb.SplitPagesRequest], context: Context
+    ) -> AsyncIterator[pb.SplitPagesResponse]:
+        """Cut stored text anew."""
+        stored = await _stored(request_iterator)
+        pages = _pages(request_iterator)
+        async with aclosing(pages), aclosing(self._desks.resplitting.split(current().tenant, stored, pages)) as found:
+            async for passages in found:
+                yield pb.SplitPagesResponse(passages=[to_proto(passage) for passage in passages])
+
     async def EraseJobs(self, request: pb.EraseJobsRequest, context: Context) -> pb.EraseJobsResponse:
         """Erase what is kept of a deleted document's jobs."""
         document_id = check_id(request.document_id, "document_id")
@@ -136,6 +150,21 @@ def _header(sent: pb.SubmitDocumentHeader, name: str) -> Header:
         request_id=sent.request_id,
         password=sent.password,
     )
+
+
+async def _stored(requests: AsyncIterator[pb.SplitPagesRequest]) -> StoredText:
+    async for request in requests:
+        if request.HasField("header"):
+            return StoredText(request.header.document_id, request.header.content_hash, request.header.title)
+        break
+    raise InvalidInput("A text begins with a header.", "HEADER_MISSING")
+
+
+async def _pages(requests: AsyncIterator[pb.SplitPagesRequest]) -> AsyncGenerator[Page, None]:
+    async for request in requests:
+        if not request.HasField("page"):
+            raise InvalidInput("After its header a text holds pages.", "PAGE_EXPECTED")
+        yield Page(request.page.number, request.page.text)
 
 
 async def _chunks(requests: AsyncIterator[pb.SubmitDocumentRequest]) -> AsyncIterator[bytes]:

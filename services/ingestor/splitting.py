@@ -1,4 +1,4 @@
-"""Cuts the pages of a document into passages: small enough to embed whole, whole enough to quote.
+"""Cuts the pages of a document into passages: small enough to embed whole in their context, whole enough to quote.
 
 Sizes are tokens of the embedding model. A passage is a slice of its page, so its offsets are exact; it never crosses a
 page, it begins and ends at the best place near its size, and its neighbours on the page overlap so that no sentence is
@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rag.passage import Passage
+from rag.passage import HEADING_JOINER, Passage, in_context
 from services.ingestor.pages import PAGE_BREAK, Page
 from services.ingestor.structure import Cut, Heading, Structure, structure_of
 
-SPLITTER_VERSION = "1"
-"""Changes whenever the same text would be cut differently."""
+SPLITTER_VERSION = "2"
+"""Changes whenever the same text would be cut, or put in context, differently."""
 
 MAX_PASSAGE_TOKENS = 254
-"""What the model reads at once, without its two special tokens."""
+"""What the model reads at once, without its two special tokens: the passage and what stands above it."""
 MAX_PASSAGE_CHARS = 4096
 """Bounds passages of few tokens, such as a megabyte without a space."""
 MAX_ATOM_CHARS = 512
-HEADING_JOINER = " > "
 
 
 class TokenCounter(Protocol):
@@ -63,17 +63,23 @@ class Origin:
 
 
 class Splitter:
-    """Cuts one document. Feed it the pages in order; it remembers offsets and headings between them, no text."""
+    """Cuts one document. Feed it the pages in order; it remembers offsets and headings between them, no text.
 
-    def __init__(self, origin: Origin, counter: TokenCounter, sizes: Sizes) -> None:
+    Passages are shorter than `sizes` says where the title and the headings above them leave less room.
+    """
+
+    def __init__(self, origin: Origin, counter: TokenCounter, sizes: Sizes, title: str = "") -> None:
         self._origin = origin
         self._counter = counter
         self._sizes = sizes
+        self._title = title
         self._version = f"{SPLITTER_VERSION}:{sizes.tokens}:{sizes.overlap}"
         self._base = 0
         self._ordinal = 0
         self._is_first = True
         self._path: list[Heading] = []
+        self._following: deque[Heading] = deque()
+        self._above = ("", counter.count(in_context(title, "", "")))
 
     def cut(self, page: Page) -> list[Passage]:
         """All that `feed` gives."""
@@ -85,19 +91,23 @@ class Splitter:
             self._base += len(PAGE_BREAK)
         self._is_first = False
         structure = structure_of(page.text)
-        headings = iter((*structure.headings, None))
-        following = next(headings)
-        for start, end in _Packer(page.text, structure, self._counter, self._sizes).slices():
-            while following is not None and following.start <= start:
-                self._enter(following)
-                following = next(headings)
-            heading = HEADING_JOINER.join(above.title for above in self._path)
+        self._following.extend(structure.headings)
+        for start, end in _Packer(page.text, structure, self._counter, self._sizes, self._room).slices():
+            heading, _ = self._above
             for begin, finish, tokens in self._fitting(page.text, start, end):
                 yield self._passage(page, begin, finish, tokens, heading)
-        while following is not None:
-            self._enter(following)
-            following = next(headings)
+        while self._following:
+            self._enter(self._following.popleft())
         self._base += len(page.text)
+
+    def _room(self, start: int) -> int:
+        """How many tokens a passage may have that begins at a character of the page; asked for in order."""
+        while self._following and self._following[0].start <= start:
+            self._enter(self._following.popleft())
+        heading = HEADING_JOINER.join(above.title for above in self._path)
+        if heading != self._above[0]:
+            self._above = heading, self._counter.count(in_context(self._title, heading, ""))
+        return MAX_PASSAGE_TOKENS - self._above[1]
 
     def _enter(self, heading: Heading) -> None:
         while self._path and self._path[-1].depth >= heading.depth:
@@ -110,7 +120,7 @@ class Splitter:
         Halving is rare: cut out of its word, a piece may have more tokens than it had inside.
         """
         tokens = self._counter.count(text[start:end])
-        if tokens <= MAX_PASSAGE_TOKENS or end - start == 1:
+        if tokens <= MAX_PASSAGE_TOKENS - self._above[1] or end - start == 1:
             if tokens:  # nothing but invisible characters has no meaning to find
                 yield start, end, tokens
             return
@@ -136,11 +146,17 @@ class Splitter:
 
 
 class _Packer:
-    """Packs the atoms of one text - tokens with the white space before them - into slices."""
+    """Packs the atoms of one text - tokens with the white space before them - into slices.
 
-    def __init__(self, text: str, structure: Structure, counter: TokenCounter, sizes: Sizes) -> None:
+    `room` says how many tokens one that begins at a character may have.
+    """
+
+    def __init__(
+        self, text: str, structure: Structure, counter: TokenCounter, sizes: Sizes, room: Callable[[int], int]
+    ) -> None:
         self._text = text
         self._sizes = sizes
+        self._room = room
         self._starts, counts = _atoms(text, counter)
         self._ends = [*self._starts[1:], len(text)] if self._starts else []
         self._tokens = [0]
@@ -153,17 +169,19 @@ class _Packer:
         """Character ranges without white space at their ends, in order, covering all else."""
         first, done, last = 0, 0, len(self._starts)
         while done < last:
-            end = self._end(first, done)
+            begin = _first_char(self._text, self._starts[first], self._ends[first])
+            most = min(self._sizes.tokens, self._room(begin))
+            end = self._end(first, done, most)
             start_char, end_char = _stripped(self._text, self._starts[first], self._ends[end - 1])
             if start_char < end_char:
                 yield start_char, end_char
-            first, done = self._next_start(first, end), end
+            first, done = self._next_start(first, end, min(self._sizes.overlap, most // 2)), end
 
-    def _end(self, first: int, done: int) -> int:
-        """Where the passage that begins at atom `first` ends; always after `done`."""
-        furthest = self._furthest(first, done)
+    def _end(self, first: int, done: int, most: int) -> int:
+        """Where the passage of `most` tokens that begins at atom `first` ends; always after `done`."""
+        furthest = self._furthest(first, done, most)
         # A section begins a passage of its own, unless too little stands before it.
-        quarter = bisect_left(self._tokens, self._tokens[first] + self._sizes.tokens // 4)
+        quarter = bisect_left(self._tokens, self._tokens[first] + most // 4)
         at = bisect_left(self._headings, max(quarter, done + 1))
         if at < len(self._headings) and self._headings[at] <= furthest:
             return self._headings[at]
@@ -173,16 +191,16 @@ class _Packer:
         candidates = range(furthest, max(half, done + 1, first + 1) - 1, -1)
         return max(candidates, key=self._worth.__getitem__, default=furthest)
 
-    def _furthest(self, first: int, done: int) -> int:
-        by_tokens = bisect_right(self._tokens, self._tokens[first] + self._sizes.tokens) - 1
+    def _furthest(self, first: int, done: int, most: int) -> int:
+        by_tokens = bisect_right(self._tokens, self._tokens[first] + most) - 1
         by_chars = bisect_right(self._ends, self._starts[first] + MAX_PASSAGE_CHARS)
         return max(min(by_tokens, by_chars, len(self._starts)), done + 1)
 
-    def _next_start(self, first: int, end: int) -> int:
+    def _next_start(self, first: int, end: int, overlap: int) -> int:
         """Where the next passage begins: a little before `end`, at a good place, but never in another section."""
         if end == len(self._starts) or self._worth[end] == Cut.HEADING:
             return end
-        earliest = bisect_left(self._tokens, self._tokens[end] - self._sizes.overlap)
+        earliest = bisect_left(self._tokens, self._tokens[end] - overlap)
         near = bisect_left(self._starts, self._starts[end] - MAX_PASSAGE_CHARS // 4)
         section = bisect_right(self._headings, end)
         begun = self._headings[section - 1] if section else 0

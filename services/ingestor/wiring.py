@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import httpx
 from redis.asyncio import Redis
 
+from rag.backup.pause import is_paused
 from rag.ids import new_id
 from rag.local_model import tokenizer_path
 from rag.runtime.peers import open_peer
@@ -37,6 +39,7 @@ from services.ingestor.frames import ReaderLimits
 from services.ingestor.job_run import WorkerRules, WorkRoom
 from services.ingestor.pipeline import Stages
 from services.ingestor.reconciling import Reconciler
+from services.ingestor.resplitting import Resplitting
 from services.ingestor.retrying import Retrying
 from services.ingestor.service import Desks, IngestorService
 from services.ingestor.settings import IngestorSettings
@@ -58,8 +61,7 @@ async def wire(settings: IngestorSettings) -> AsyncIterator[Room]:
         taking = await stack.enter_async_context(open_redis(settings.redis_url, block_s=_BLOCK_S))
         watching = await stack.enter_async_context(open_redis(settings.redis_url, block_s=_BLOCK_S))
 
-        data_dir = settings.data_dir.absolute()
-        blobs = FsspecBlobs(settings.blobs_url or str(data_dir / "blobs"), data_dir / "drafts")
+        blobs = _blobs(settings, redis)
         jobs = RedisJobs(redis, require_aof=settings.require_aof, max_queued=settings.max_queued)
         control = RedisControl(redis, settings.lease_ms, settings.max_queued)
         queue = RedisQueue(redis, taking, new_id("worker"), _queue_rules(settings))
@@ -77,6 +79,7 @@ async def wire(settings: IngestorSettings) -> AsyncIterator[Room]:
             cancelling=cancelling,
             retrying=Retrying(jobs, control, blobs),
             erasing=Erasing(control, cancelling, blobs, stages.embedder),
+            resplitting=Resplitting(stages.counter, stages.sizes),
         )
         service = IngestorService(desks)
         # A draft or a copy that lay untouched for two attempts' time belongs to nobody.
@@ -94,6 +97,11 @@ async def wire(settings: IngestorSettings) -> AsyncIterator[Room]:
             background=[worker.run, reconciler.run, forgetting.run, *([webhooks.run] if webhooks else [])],
             before_drain=worker.stop,
         )
+
+
+def _blobs(settings: IngestorSettings, redis: Redis) -> FsspecBlobs:
+    data_dir = settings.data_dir.absolute()
+    return FsspecBlobs(settings.blobs_url or str(data_dir / "blobs"), data_dir / "drafts", partial(is_paused, redis))
 
 
 def _reader_limits(settings: IngestorSettings) -> ReaderLimits:

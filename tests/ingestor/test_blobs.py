@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rag.ids import new_id
-from rag.runtime.errors import NotFound, Unavailable
+from rag.runtime.errors import FailedPrecondition, NotFound, Unavailable
 from services.ingestor.adapters.fsspec_blobs import FsspecBlobs
+from services.ingestor.blobs import discard
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -49,3 +50,16 @@ async def test_a_store_that_does_not_work_is_unavailable(tmp_path):
         await put(FsspecBlobs(str(tmp_path / "blobs"), tmp_path), "tenant/job", b"x")
     assert caught.value.reason == "BLOBS_UNAVAILABLE"
     assert "/" not in caught.value.message
+
+
+async def test_nothing_is_removed_while_a_backup_may_need_it(tmp_path):
+    async def is_on() -> bool:
+        return True
+
+    blobs = FsspecBlobs(str(tmp_path / "blobs"), tmp_path / "work", is_on)
+    await put(blobs, "tenant/job", b"text")
+    with pytest.raises(FailedPrecondition) as refused:
+        await blobs.remove("tenant/job")
+    assert refused.value.reason == "REMOVALS_PAUSED"
+    await discard(blobs, "tenant/job")  # the sweep finds it later
+    assert await blobs.exists("tenant/job")

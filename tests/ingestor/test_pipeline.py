@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rag.local_model import tokenizer_path
+from rag.passage import in_context
 from rag.runtime.context import CallContext, bound
 from rag.runtime.errors import InvalidInput, Overloaded, RagError, Unavailable
 from rag.runtime.peers import open_peer
@@ -143,9 +144,10 @@ def pages(count: int) -> list[Page]:
 
 
 def check_whole(version) -> None:
-    """All passages in order, each with its own vector."""
+    """All passages in order, each with the vector of its text in context."""
     assert [passage.ordinal for passage in version.passages] == list(range(version.commit.passage_count))
-    expected = b"".join(vector_of(passage.text).astype("<f4").tobytes() for passage in version.passages)
+    texts = [in_context(version.header.title, passage.heading, passage.text) for passage in version.passages]
+    expected = b"".join(vector_of(text).astype("<f4").tobytes() for text in texts)
     assert b"".join(version.vectors) == expected
 
 
@@ -153,7 +155,8 @@ async def test_a_document_becomes_a_version(room):
     assert await room.run(Reader(pages(5))) == 1
     (version,) = room.retriever.versions
     check_whole(version)
-    assert (version.commit.page_count, version.commit.title) == (5, "Found")
+    assert (version.commit.page_count, version.commit.title, version.header.title) == (5, "Found", "Found")
+    assert all(text.startswith("Found\nPage ") for text in room.embedder.texts)
     assert room.commits == 1
     last = room.told[-1]
     assert (last.pages_done, last.pages_total) == (5, 5)
@@ -269,7 +272,29 @@ async def test_the_index_hears_who_writes_and_from_what(room):
     assert header.fingerprint == fingerprint(upload(metadata=metadata, title="Given"), Sizes(60, 10))
     assert set(header.metadata) == {"kind", "year", "source_author"}
     assert header.metadata["kind"].text == "own"
-    assert room.retriever.versions[0].commit.title == "Given"
+    assert (room.retriever.versions[0].commit.title, header.title) == ("Given", "Given")
+
+
+async def test_a_heading_is_embedded_with_the_texts_below_it_and_not_twice_with_the_first(room):
+    body = "The pump is checked every week by the leader of the shift. " * 8
+    await room.run(Reader([Page(0, f"# Plant\n\n{body}\n\n## Pumps\n\n{body}")], Opening(0, "Plant")))
+    check_whole(room.retriever.versions[0])
+    beginnings = ("# Plant\n\nThe", "Plant\n", "Plant\n## Pumps\n\nThe", "Plant\nPumps\n")
+    for text in room.embedder.texts:
+        assert text.startswith(beginnings)
+    for beginning in beginnings:
+        assert any(text.startswith(beginning) for text in room.embedder.texts)
+
+
+async def test_unchanged_text_under_the_same_title_is_embedded_as_the_same_text(room):
+    await room.run(Reader(pages(4)))
+    before = set(room.embedder.texts)
+    room.embedder.texts.clear()
+    await room.run(Reader([*pages(4), page(5)]), upload(accepted_us=18))
+    assert all("Page 5" in text for text in set(room.embedder.texts) - before)
+    room.embedder.texts.clear()
+    await room.run(Reader(pages(4)), upload(accepted_us=19, title="Another"))
+    assert not before & set(room.embedder.texts)
 
 
 async def test_what_a_document_says_of_itself_leaves_room_for_the_clients_keys(room):

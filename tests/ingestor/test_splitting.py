@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag.passage import Passage
+from rag.passage import Passage, in_context
 from services.ingestor.pages import PAGE_BREAK, Page
 from services.ingestor.readers.parts import PART_CHARS, parts
 from services.ingestor.splitting import MAX_PASSAGE_CHARS, MAX_PASSAGE_TOKENS, Origin, Sizes, Splitter
@@ -33,8 +33,8 @@ class Counting:
         return self.counter.count(text)
 
 
-def split(counter, pages: list[Page], sizes: Sizes = SIZES) -> list[Passage]:
-    splitter = Splitter(ORIGIN, counter, sizes)
+def split(counter, pages: list[Page], sizes: Sizes = SIZES, title: str = "") -> list[Passage]:
+    splitter = Splitter(ORIGIN, counter, sizes, title)
     return [passage for page in pages for passage in splitter.feed(page)]
 
 
@@ -101,6 +101,34 @@ def test_the_work_is_linear_in_the_text(counter, unit):
     assert all(
         len(passage.text) <= MAX_PASSAGE_CHARS and passage.token_count <= MAX_PASSAGE_TOKENS for passage in passages
     )
+
+
+titles = st.one_of(
+    st.text(max_size=1_000),
+    st.sampled_from(["", "Title", "!" * 300, "漢" * 300, "각" * 300, "Заглавие " * 40, "a\u0301" * 200, "İ" * 250]),
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=texts, title=titles, heading=titles)
+def test_a_passage_and_what_stands_above_it_fit_the_model(counter, texts, title, heading):
+    pages = pages_of([f"# {' '.join(heading.split())[:150]}\n\n{'word ' * 300}{text}" for text in texts])
+    for passage in split(counter, pages, SIZES, title):
+        assert counter.count(in_context(title, passage.heading, passage.text)) <= MAX_PASSAGE_TOKENS
+        assert passage.token_count == counter.count(passage.text)
+
+
+@pytest.mark.parametrize("title", ["!" * 200, "漢" * 200, "각" * 200, "words of a title " * 20], ids=len)
+def test_the_longest_title_leaves_room_for_a_text_and_does_not_multiply_passages(counter, title):
+    text = "The pump is checked every week by the leader of the shift. " * 100
+    passages = split(counter, [Page(1, text)], SIZES, title)
+    assert min(passage.token_count for passage in passages[:-1]) > 20
+    assert sum(passage.token_count for passage in passages) < 2.5 * counter.count(text)
+
+
+def test_a_short_title_leaves_the_passages_as_they_are(counter):
+    text = "The pump is checked every week by the leader of the shift. " * 100
+    assert split(counter, [Page(1, text)], SIZES, "A title") == split(counter, [Page(1, text)])
 
 
 def test_a_passage_prefers_the_end_of_a_paragraph(counter):

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -15,9 +15,10 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from rag.backup import REMOVALS_PAUSED
 from rag.ids import check_id
 from rag.runtime import failpoints
-from rag.runtime.errors import InvalidInput, NotFound, Unavailable
+from rag.runtime.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
 from services.ingestor.reconciling import StoredUpload
 
 
@@ -27,10 +28,12 @@ class FsspecBlobs:
     Args:
         url: A folder, or an fsspec URL such as `s3://bucket/prefix`.
         work_dir: A local folder for drafts of remote blobs and for copies of them.
+        paused: Whether removals must wait for a backup. It is asked when their reason is there already, such as a job's end.
     """
 
-    def __init__(self, url: str, work_dir: Path) -> None:
+    def __init__(self, url: str, work_dir: Path, paused: Callable[[], Awaitable[bool]] | None = None) -> None:
         self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._paused = paused
         self._is_local = isinstance(self._fs, LocalFileSystem)
         # A rename is atomic within one file system only.
         self._work_dir = Path(self._root) / ".drafts" if self._is_local else work_dir
@@ -75,7 +78,9 @@ class FsspecBlobs:
         return await asyncio.to_thread(self._exists, name)
 
     async def remove(self, name: str) -> None:
-        """Remove a blob."""
+        """Remove a blob; FailedPrecondition REMOVALS_PAUSED while a backup may need it."""
+        if self._paused is not None and await self._paused():
+            raise FailedPrecondition("A backup is being taken; uploads are removed after it.", REMOVALS_PAUSED)
         await asyncio.to_thread(self._remove, name)
 
     def _open_draft(self, name: str) -> _Draft:

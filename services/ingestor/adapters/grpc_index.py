@@ -66,6 +66,7 @@ def _header(target: Target) -> pb.IndexHeader:
         accepted_us=upload.accepted_us,
         fence=target.fence,
         fingerprint=target.fingerprint,
+        title=target.title,
     )
     to_proto(_merged(upload.metadata, target.found), header.metadata)
     return header
