@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import shutil
 import signal
 import sys
 import time
@@ -16,7 +17,8 @@ from pydantic import Field
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from rag.runtime.errors import Unavailable
+from rag.backup import UNFINISHED
+from rag.runtime.errors import FailedPrecondition, Unavailable
 from rag.runtime.probe import check
 from rag.runtime.redis import open_redis
 from rag.runtime.settings import ServiceSettings, SharedSettings, child_environment, load, prefix
@@ -53,6 +55,7 @@ class Ended:
 
 async def run_tree(settings: TreeSettings) -> int:
     """Run everything until it ends; return the exit code: 0 when told to stop, 1 when something died."""
+    _check_data(settings.data_dir)
     ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
     began = time.monotonic()
     async with Children(_on_exit(ended), settings.stop_timeout_s) as children:
@@ -67,6 +70,15 @@ async def run_tree(settings: TreeSettings) -> int:
         _say(f"stopping: {why.why}")
     _say("stopped")
     return why.code
+
+
+def _check_data(data_dir: Path) -> None:
+    """Refuse half a restore, and remove what backups that died left: it would keep what is deleted from now on."""
+    if (data_dir / UNFINISHED).exists():
+        message = f"A restore into {data_dir} did not finish: run `ragmesh restore` again."
+        raise FailedPrecondition(message, "RESTORE_UNFINISHED")
+    (data_dir / "redis" / "dump.rdb").unlink(missing_ok=True)
+    shutil.rmtree(data_dir / "snapshots", ignore_errors=True)
 
 
 async def _start(settings: TreeSettings, children: Children) -> Mapping[str, ServiceSettings]:
@@ -94,7 +106,8 @@ async def _start_services(redis_url: str, children: Children) -> Mapping[str, Se
     # Whoever moves a service to another port has told everybody.
     addresses = {f"{name.upper()}_ADDRESS": _address(room) for name, room in rooms.items() if name != "gateway"}
     # With an arena for each of its threads, glibc lets a process grow with the work that it has ever done.
-    environment = {"MALLOC_ARENA_MAX": "2", **child_environment(REDIS_URL=redis_url, **addresses)}
+    defaults = {"MALLOC_ARENA_MAX": "2", "RETRIEVER_ENGINE_LINGER_S": "0"}  # all stops together
+    environment = {**defaults, **child_environment(REDIS_URL=redis_url, **addresses)}
     for name in SERVICES:
         await children.start(name, [sys.executable, "-m", f"services.{name}"], environment)
     await asyncio.gather(*(_until_serving(_address(room)) for room in rooms.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,9 +71,9 @@ class Passages(Protocol):
 class Catalogue:
     """Lists and shows documents."""
 
-    def __init__(self, documents: Documents, passages: Passages) -> None:
+    def __init__(self, documents: Documents, live: Callable[[], Passages]) -> None:
         self._documents = documents
-        self._passages = passages
+        self._live = live
 
     async def list(self, tenant: str, requested: int, page_token: str) -> DocumentPage:
         """Return one page of a tenant's documents, newest first.
@@ -114,7 +114,7 @@ class Catalogue:
             version, first = wanted or (document.version, 0)
             last = min(first + size, document.passage_count)
             count = max(last - first, 0)
-            passages = await self._passages.passages(tenant, document_id, version, first, count) if count else []
+            passages = await self._live().passages(tenant, document_id, version, first, count) if count else []
             # Read after the passages: a version that is live now was whole while they were read.
             if version == (await self.get(tenant, document_id)).version:
                 return PassagePage(passages, encode_token(version, last) if last < document.passage_count else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from rag.runtime import failpoints
 from rag.runtime.errors import InvalidInput
 from rag.runtime.logs import get_logger
 from services.retriever.catalogue import Document
-from services.retriever.erasure import Wake
+from services.retriever.opening import Index
 from services.retriever.parts import (
     MAX_ORDER,
     Batch,
@@ -25,7 +25,8 @@ from services.retriever.parts import (
     check_passages,
     require,
 )
-from services.retriever.passages import Model, Scalar, check_model
+from services.retriever.passages import Scalar, check_model
+from services.retriever.upkeep.erasure import Wake
 
 log = get_logger(__name__)
 
@@ -36,6 +37,8 @@ class Writing:
 
     version: int
     accepted_us: int
+    collection: str
+    """The collection it is written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,15 @@ class Versions(Protocol):
     """The versions of documents. They only grow, also over a deletion.
 
     A version is refused (Conflict) with VERSION_SUPERSEDED when later content is live, the document was deleted since its
-    content was accepted, its work was revoked, or it was given up; with STALE_WRITER when a newer writer took up its work.
+    content was accepted, its work was revoked, or it was given up; with STALE_WRITER when a newer writer took up its work; with INDEX_SWITCHED when another index than
+    the one it was written to is live.
     """
 
-    async def open(self, tenant: str, header: Header) -> Writing:
-        """Return a new version, or refuse. One that is neither committed nor abandoned is erased after a while."""
+    async def open(self, tenant: str, header: Header, collection: str) -> Writing:
+        """Return a new version that is written to `collection`, or refuse.
+
+        One that is neither committed nor abandoned is erased after a while.
+        """
 
     async def check(self, tenant: str, header: Header, writing: Writing) -> None:
         """Refuse when the version could not be committed any more."""
@@ -74,20 +81,35 @@ class Versions(Protocol):
 class PassageWriter(Protocol):
     """Writes passages. What it has acknowledged survives a crash of the index."""
 
-    async def model(self) -> Model:
-        """Return the model whose vectors the index holds; Unavailable while the index is not open."""
+    @property
+    def index(self) -> Index:
+        """Which index it is, with the model whose vectors it holds."""
 
     async def write(self, tenant: str, batch: Batch, metadata: Mapping[str, Scalar]) -> None:
         """Write a batch; doing it twice has the effect of doing it once."""
 
 
 class Indexing:
-    """Writes versions of documents."""
+    """Writes versions of documents.
 
-    def __init__(self, versions: Versions, index: PassageWriter, erasure: Wake) -> None:
+    Args:
+        versions: Decides which is live.
+        live: Returns the index in use.
+        erasure: Woken when there is something to erase.
+        on_commit: Told of every version that went live, and whose it is.
+    """
+
+    def __init__(
+        self,
+        versions: Versions,
+        live: Callable[[], PassageWriter],
+        erasure: Wake,
+        on_commit: Callable[[str, Document], None] = lambda _tenant, _document: None,
+    ) -> None:
         self._versions = versions
-        self._index = index
+        self._live = live
         self._erasure = erasure
+        self._on_commit = on_commit
 
     async def index(self, tenant: str, parts: AsyncIterator[Part]) -> AsyncGenerator[Written | Document, None]:
         """Take a header, batches and a commit; yield progress after each batch, then the committed document.
@@ -96,11 +118,12 @@ class Indexing:
             InvalidInput: for anything wrong with a part or with the order of the parts.
             FailedPrecondition: MODEL_MISMATCH.
             Unavailable: INDEX_NOT_OPEN, or the index or the catalogue is away.
-            Conflict: VERSION_SUPERSEDED, STALE_WRITER, VERSION_OUTRUN.
+            Conflict: VERSION_SUPERSEDED, STALE_WRITER, VERSION_OUTRUN, INDEX_SWITCHED.
         """
         header = check_header(await _first(parts))
-        check_model(header.model, await self._index.model())
-        writing = await self._versions.open(tenant, header)
+        index = self._live()
+        check_model(header.model, index.index.model)
+        writing = await self._versions.open(tenant, header, index.index.collection)
         failpoints.reach("version_opened")
         committed = False
         written = 0
@@ -110,12 +133,13 @@ class Indexing:
                     case Passages():
                         batch = check_passages(part, header, writing.version, written)
                         await self._versions.check(tenant, header, writing)
-                        await self._index.write(tenant, batch, header.metadata)
+                        await index.write(tenant, batch, header.metadata)
                         written += len(batch.passages)
                         yield Written(written)
                     case Commit():
                         document = await self._versions.commit(tenant, header, writing, check_commit(part, written))
                         committed = True
+                        self._on_commit(tenant, document)
                         failpoints.reach("version_live")
                         self._erasure.wake()
                         yield document

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from rag.runtime.errors import RagError
+from rag.runtime.errors import FailedPrecondition, RagError
 from rag.runtime.logs import get_logger
 from services.retriever.passages import Model
 
-_FORMAT = 1
+_FORMAT = 2
 """Grows when the rows change their shape."""
+_OURS = f"passages_v{_FORMAT}_"
+
+COLLECTIONS = "passages_"
+"""What the names of our collections begin with."""
 
 Prepare = Callable[[], Awaitable[None]]
 
@@ -27,6 +32,8 @@ class Index:
     collection: str
     model: Model
     analyzer: str
+    generation: int = 1
+    """Tells indexes apart that are alike in all else."""
 
 
 class ModelSource(Protocol):
@@ -39,15 +46,18 @@ class ModelSource(Protocol):
 class IndexRecord(Protocol):
     """Remembers which index the catalogue's documents are in."""
 
+    async def live(self) -> Index | None:
+        """Return the live index, None before the first."""
+
     async def record(self, index: Index) -> Index:
-        """Record `index` when none is recorded yet; return the one that is."""
+        """Record `index` as live when none is recorded yet; return the one that is."""
 
 
-class OpenableIndex(Protocol):
-    """The index, before and after it is open."""
+class IndexOpener(Protocol):
+    """Opens collections."""
 
-    async def open(self, index: Index) -> None:
-        """Make the collection when it is missing, and make it ready for searches."""
+    async def __call__(self, index: Index) -> None:
+        """Make the collection when it is missing, make it ready for searches, and use it."""
 
 
 class Opening:
@@ -56,18 +66,27 @@ class Opening:
     Args:
         embedder: Tells the model to open the index for.
         record: Remembers which index it was.
-        index: What is opened.
+        open_index: Opens it.
         analyzer: How words are made of texts.
         prepare: Done before anybody can write; repeating it does no harm.
+        report: Told why the index is not open yet.
     """
 
     def __init__(
-        self, embedder: ModelSource, record: IndexRecord, index: OpenableIndex, analyzer: str, prepare: Prepare
+        self,
+        embedder: ModelSource,
+        record: IndexRecord,
+        open_index: IndexOpener,
+        analyzer: str,
+        prepare: Prepare,
+        *,
+        report: Callable[[RagError], None],
     ) -> None:
         self._prepare = prepare
+        self._report = report
         self._embedder = embedder
         self._record = record
-        self._index = index
+        self._open_index = open_index
         self._analyzer = analyzer
         self.is_done = False
 
@@ -78,6 +97,7 @@ class Opening:
             try:
                 await self._open()
             except RagError as error:
+                self._report(error)
                 if error.reason != told:
                     log.info("index_not_open_yet", reason=error.reason, cause=repr(error.__cause__))
                 told = error.reason
@@ -86,21 +106,38 @@ class Opening:
 
     async def _open(self) -> None:
         await self._prepare()
-        served = await self._embedder.model()
-        index = await self._record.record(name_index(served, self._analyzer))
-        if index.model != served:
-            log.warning("model_differs_from_index", index=index.model.name, embedder=served.name)
+        # Only a new index needs the embedder: which model one is of is written down.
+        index = await self._record.live() or await self._record.record(
+            name_index(await self._embedder.model(), self._analyzer)
+        )
+        if not index.collection.startswith(_OURS):
+            raise _of_another_format(index)
         if index.analyzer != self._analyzer:
             log.warning("analyzer_differs_from_index", index=index.analyzer, wanted=self._analyzer)
-        await self._index.open(index)
+        await self._open_index(index)
         self.is_done = True
         log.info("index_open", collection=index.collection)
 
 
-def name_index(model: Model, analyzer: str) -> Index:
-    """Return the index for a model; the collection's name holds all that its rows depend on."""
-    words = (_slug(model.name)[:80], _slug(model.revision)[:8], str(model.dimension), _slug(analyzer))
-    return Index("_".join((f"passages_v{_FORMAT}", *words)), model, analyzer)
+def _of_another_format(index: Index) -> FailedPrecondition:
+    message = (
+        "The index was made by another release, which wrote it in another form; this one cannot read it. "
+        "Start with an empty data folder and ingest the documents again, or go back to that release."
+    )
+    return FailedPrecondition(message, "INDEX_FORMAT", collection=index.collection)
+
+
+def name_index(model: Model, analyzer: str, generation: int = 1) -> Index:
+    """Return the index for a model; the collection's name holds all that its rows depend on.
+
+    Args:
+        model: Of the vectors.
+        analyzer: How texts become words.
+        generation: Tells indexes apart that are alike in all else.
+    """
+    whole = "\x1f".join((model.name, model.revision, str(model.dimension), analyzer, str(generation)))
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
+    return Index(f"{_OURS}{_slug(model.name)[:60]}_{_slug(analyzer)}_{digest}", model, analyzer, generation)
 
 
 def _slug(text: str) -> str:

@@ -41,6 +41,8 @@ class Header:
     fence: int = 0
     """Grows with every writer that takes up the same work."""
     fingerprint: str = ""
+    title: str = ""
+    """The title known before the first passage; the vectors were made with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,11 @@ class Passages:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some checked passages and their vectors, shape (len(passages), dimension)."""
+    """Some checked passages, their vectors of shape (len(passages), dimension), and the title they stand under."""
 
     passages: Sequence[Passage]
     vectors: Vectors
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,11 @@ def check_header(header: Header) -> Header:
     """Return `header` when it is well formed.
 
     Raises:
-        InvalidInput: BAD_ID, BAD_NAME, BAD_MEDIA_TYPE, BAD_CONTENT_HASH, BAD_SIZE, BAD_FINGERPRINT, BAD_ORDER.
+        InvalidInput: BAD_ID, BAD_NAME, BAD_TITLE, BAD_MEDIA_TYPE, BAD_CONTENT_HASH, BAD_SIZE, BAD_FINGERPRINT, BAD_ORDER.
     """
     check_id(header.document_id, "document_id")
     require(len(header.name) <= MAX_NAME, "BAD_NAME", f"The name must be at most {MAX_NAME} characters.")
+    require(len(header.title) <= MAX_NAME, "BAD_TITLE", f"The title must be at most {MAX_NAME} characters.")
     require(len(header.media_type) <= 255, "BAD_MEDIA_TYPE", "The media type must be at most 255 characters.")
     well_formed = _SHA256.fullmatch(header.content_hash) is not None
     require(well_formed, "BAD_CONTENT_HASH", "The content hash must be a SHA-256 in lower-case hex.")
@@ -104,7 +108,8 @@ def check_passages(sent: Passages, header: Header, version: int, written: int) -
     for ordinal, passage in enumerate(sent.passages, start=written):
         _check_passage(passage, ordinal)
     document_id = header.document_id
-    return Batch([replace(passage, document_id=document_id, version=version) for passage in sent.passages], vectors)
+    passages = [replace(passage, document_id=document_id, version=version) for passage in sent.passages]
+    return Batch(passages, vectors, header.title)
 
 
 def check_commit(commit: Commit, written: int) -> Commit:

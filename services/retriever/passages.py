@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from rag.passage import Passage
 from rag.runtime.errors import FailedPrecondition
+from rag.vectors import Vectors
 
 Scalar = str | float | bool
 
@@ -16,6 +19,30 @@ class Model:
     name: str
     revision: str
     dimension: int
+
+
+class Place(NamedTuple):
+    """Where a passage stands among a tenant's passages."""
+
+    document_id: str
+    version: int
+    ordinal: int
+
+
+class Candidate(NamedTuple):
+    """A passage that one leg of a search found, and the leg's score: higher is better."""
+
+    place: Place
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A passage as the index holds it: below its document's title, with its vector of shape (dimension,) when asked for."""
+
+    passage: Passage
+    title: str
+    vector: Vectors | None = None
 
 
 def check_model(given: Model, wanted: Model) -> None:

@@ -2,76 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from rag.metadata import to_proto, to_python
-from rag.passage_proto import from_proto as passage_from_proto
 from rag.passage_proto import to_proto as passage_to_proto
 from rag.runtime.context import current
 from rag.runtime.errors import InvalidInput
-from rag.v1 import passage_pb2
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceServicer
-from services.retriever.catalogue import Catalogue, Document
-from services.retriever.deletion import Deleting
-from services.retriever.filters import AnyOf, Condition, Equals, Filter, NotEquals, Test, Within
+from services.retriever.catalogue import Catalogue
+from services.retriever.evaluation import Evaluations
+from services.retriever.exporting import Exporting
 from services.retriever.indexing import Indexing, Written
-from services.retriever.parts import Commit, Header, Part, Passages
-from services.retriever.passages import Model, Scalar
-from services.retriever.query import DEFAULT_TOP_K, Event, Hit, Mode, Progress, Query, Stage, Summary
-from services.retriever.search import Search
+from services.retriever.messages.documents import from_document, from_exported, to_parts
+from services.retriever.messages.index import from_description, from_rebuild_event, to_request
+from services.retriever.messages.searches import from_event, to_figures, to_query
+from services.retriever.rebuild.describing import Describing
+from services.retriever.rebuild.requests import Event, Rebuilds
+from services.retriever.rebuild.standing import Outcome
+from services.retriever.retrieval.search import Search
+from services.retriever.snapshots import Snapshots
+from services.retriever.tenants import Tenants
+from services.retriever.upkeep.deletion import Deleting
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_MODES = {
-    pb.RETRIEVAL_MODE_UNSPECIFIED: Mode.HYBRID,
-    pb.RETRIEVAL_MODE_HYBRID: Mode.HYBRID,
-    pb.RETRIEVAL_MODE_DENSE: Mode.DENSE,
-    pb.RETRIEVAL_MODE_KEYWORD: Mode.KEYWORD,
-}
-_STAGES = {Stage.EMBEDDING: pb.RETRIEVAL_STAGE_EMBEDDING, Stage.SEARCH: pb.RETRIEVAL_STAGE_SEARCH}
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """What operators ask for."""
+
+    exporting: Exporting
+    snapshots: Snapshots
+    tenants: Tenants
+    rebuilds: Rebuilds
+    describing: Describing
+    evaluations: Evaluations
 
 
 class RetrieverServicer(RetrieverServiceServicer):
     """Serves `rag.v1.RetrieverService`."""
 
-    def __init__(self, search: Search, indexing: Indexing, catalogue: Catalogue, deleting: Deleting) -> None:
+    def __init__(
+        self, search: Search, indexing: Indexing, catalogue: Catalogue, deleting: Deleting, operators: Operators
+    ) -> None:
         self._search = search
         self._indexing = indexing
         self._catalogue = catalogue
         self._deleting = deleting
+        self._operators = operators
 
     async def Retrieve(self, request: pb.RetrieveRequest, context: Context) -> AsyncIterator[pb.RetrieveResponse]:
         """Yield progress, hits in rank order, one summary."""
-        async with aclosing(self._search.retrieve(current().tenant, _query(request))) as events:
+        async with aclosing(self._search.retrieve(current().tenant, to_query(request))) as events:
             async for event in events:
-                yield _event(event)
+                yield from_event(event)
 
     async def Index(
         self, request_iterator: AsyncIterator[pb.IndexRequest], context: Context
     ) -> AsyncIterator[pb.IndexResponse]:
         """Yield progress after each batch, then the committed document."""
-        async with aclosing(self._indexing.index(current().tenant, _parts(request_iterator))) as events:
+        async with aclosing(self._indexing.index(current().tenant, to_parts(request_iterator))) as events:
             async for event in events:
                 if isinstance(event, Written):
                     yield pb.IndexResponse(progress=pb.IndexProgress(passages_written=event.passages))
                 else:
-                    yield pb.IndexResponse(document=_document(event))
+                    yield pb.IndexResponse(document=from_document(event))
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest, context: Context) -> pb.ListDocumentsResponse:
         """Return one page of the catalogue, newest first."""
         page = await self._catalogue.list(current().tenant, request.page_size, request.page_token)
-        documents = [_document(document) for document in page.documents]
+        documents = [from_document(document) for document in page.documents]
         return pb.ListDocumentsResponse(documents=documents, next_page_token=page.next_page_token)
 
     async def GetDocument(self, request: pb.GetDocumentRequest, context: Context) -> pb.GetDocumentResponse:
         """Return one document."""
         document = await self._catalogue.get(current().tenant, request.document_id)
-        return pb.GetDocumentResponse(document=_document(document))
+        return pb.GetDocumentResponse(document=from_document(document))
 
     async def ListPassages(self, request: pb.ListPassagesRequest, context: Context) -> pb.ListPassagesResponse:
         """Return one page of a document's passages, in their order."""
@@ -91,116 +102,52 @@ class RetrieverServicer(RetrieverServiceServicer):
         version = await self._deleting.delete(current().tenant, request.document_id)
         return pb.DeleteDocumentResponse(version=version)
 
+    async def GetIndex(self, request: pb.GetIndexRequest, context: Context) -> pb.GetIndexResponse:
+        """Describe the index."""
+        return from_description(await self._operators.describing.describe(current().tenant))
 
-def _query(request: pb.RetrieveRequest) -> Query:
-    mode = _MODES.get(request.mode)
-    if mode is None:
-        raise InvalidInput("mode is not one of the known modes.", "BAD_MODE")
-    top_k = request.top_k if request.HasField("top_k") else DEFAULT_TOP_K
-    min_score = request.min_score if request.HasField("min_score") else None
-    conditions = tuple(Condition(item.key, _test(item)) for item in request.filter.conditions)
-    return Query(request.query, top_k, mode, min_score, Filter(tuple(request.filter.document_ids), conditions))
+    async def RebuildIndex(
+        self, request: pb.RebuildIndexRequest, context: Context
+    ) -> AsyncIterator[pb.RebuildIndexResponse]:
+        """Yield progress, the comparison, one result."""
+        async with aclosing(self._rebuild(request)) as events:
+            async for event in events:
+                live = None
+                if isinstance(event, Outcome):
+                    live = from_description(await self._operators.describing.describe(current().tenant)).live
+                yield from_rebuild_event(event, live)
 
+    def _rebuild(self, request: pb.RebuildIndexRequest) -> AsyncGenerator[Event, None]:
+        match request.action:
+            case pb.REBUILD_ACTION_UNSPECIFIED | pb.REBUILD_ACTION_BUILD:
+                return self._operators.rebuilds.build(current().tenant, to_request(request))
+            case pb.REBUILD_ACTION_ROLL_BACK:
+                return self._operators.rebuilds.roll_back()
+            case pb.REBUILD_ACTION_CANCEL:
+                return self._operators.rebuilds.cancel()
+        raise InvalidInput("action is not one of the known actions.", "BAD_ACTION")
 
-def _test(condition: passage_pb2.Condition) -> Test:
-    match condition.WhichOneof("test"):
-        case "equals":
-            return Equals(_scalar(condition.equals))
-        case "not_equals":
-            return NotEquals(_scalar(condition.not_equals))
-        case "any_of":
-            return AnyOf(tuple(_scalar(value) for value in condition.any_of.values))
-        case "range":
-            bounds = condition.range
-            least = bounds.min if bounds.HasField("min") else None
-            return Within(least, bounds.max if bounds.HasField("max") else None)
-    raise InvalidInput("A condition needs a test.", "BAD_FILTER")
+    async def ExportIndex(
+        self, request: pb.ExportIndexRequest, context: Context
+    ) -> AsyncIterator[pb.ExportIndexResponse]:
+        """Yield the index, then each document with its passages."""
+        async with aclosing(self._operators.exporting.export(current().tenant, request.after_document_id)) as parts:
+            async for part in parts:
+                yield from_exported(part)
 
+    async def SnapshotIndex(self, request: pb.SnapshotIndexRequest, context: Context) -> pb.SnapshotIndexResponse:
+        """Copy the embedded index."""
+        made = await self._operators.snapshots.make(request.name)
+        return pb.SnapshotIndexResponse(path=made.path, size_bytes=made.size_bytes, sha256=made.sha256)
 
-def _scalar(value: passage_pb2.MetadataValue) -> Scalar:
-    kind = value.WhichOneof("value")
-    if kind is None:
-        raise InvalidInput("A value of the filter is not set.", "BAD_FILTER")
-    scalar: Scalar = getattr(value, kind)
-    return scalar
+    async def ListTenants(self, request: pb.ListTenantsRequest, context: Context) -> pb.ListTenantsResponse:
+        """Return one page of the tenants that have documents."""
+        page = await self._operators.tenants.list(request.page_size, request.page_token)
+        return pb.ListTenantsResponse(tenants=page.tenants, next_page_token=page.next_page_token)
 
-
-def _event(event: Event) -> pb.RetrieveResponse:
-    match event:
-        case Progress(stage, elapsed_ms):
-            return pb.RetrieveResponse(progress=pb.RetrieveProgress(stage=_STAGES[stage], elapsed_ms=elapsed_ms))
-        case Hit():
-            return pb.RetrieveResponse(hit=_hit(event))
-        case Summary():
-            return pb.RetrieveResponse(summary=_summary(event))
-
-
-def _hit(hit: Hit) -> pb.Hit:
-    return pb.Hit(
-        rank=hit.rank,
-        score=hit.score,
-        dense_score=hit.dense_score,
-        keyword_score=hit.keyword_score,
-        passage=passage_to_proto(hit.passage),
-        title=hit.title,
-    )
-
-
-def _summary(summary: Summary) -> pb.RetrieveSummary:
-    return pb.RetrieveSummary(
-        hits=summary.hits,
-        dense_candidates=summary.dense_candidates,
-        keyword_candidates=summary.keyword_candidates,
-        embedding_ms=summary.embedding_ms,
-        search_ms=summary.search_ms,
-        total_ms=summary.total_ms,
-        notices=[passage_pb2.Notice(code=notice.code, message=notice.message) for notice in summary.notices],
-    )
-
-
-def _document(document: Document) -> pb.Document:
-    message = pb.Document(
-        id=document.id,
-        version=document.version,
-        name=document.name,
-        title=document.title,
-        media_type=document.media_type,
-        content_hash=document.content_hash,
-        size_bytes=document.size_bytes,
-        page_count=document.page_count,
-        passage_count=document.passage_count,
-        fingerprint=document.fingerprint,
-    )
-    to_proto(document.metadata, message.metadata)
-    message.created_at.FromMilliseconds(document.created_ms)
-    message.updated_at.FromMilliseconds(document.updated_ms)
-    return message
-
-
-async def _parts(requests: AsyncIterator[pb.IndexRequest]) -> AsyncIterator[Part]:
-    async for request in requests:
-        match request.WhichOneof("part"):
-            case "header":
-                yield _header(request.header)
-            case "passages":
-                passages = [passage_from_proto(passage) for passage in request.passages.passages]
-                yield Passages(passages, request.passages.vectors)
-            case "commit":
-                yield Commit(request.commit.passage_count, request.commit.page_count, request.commit.title)
-            case _:
-                raise InvalidInput("A message of the stream carries no part.", "EMPTY_PART")
-
-
-def _header(header: pb.IndexHeader) -> Header:
-    return Header(
-        document_id=header.document_id,
-        name=header.name,
-        media_type=header.media_type,
-        content_hash=header.content_hash,
-        size_bytes=header.size_bytes,
-        metadata=to_python(header.metadata),
-        model=Model(header.model, header.revision, header.dimension),
-        accepted_us=header.accepted_us,
-        fence=header.fence,
-        fingerprint=header.fingerprint,
-    )
+    async def ReportEvaluation(
+        self, request: pb.ReportEvaluationRequest, context: Context
+    ) -> pb.ReportEvaluationResponse:
+        """Keep the figures of an evaluation and export them."""
+        await self._operators.evaluations.report(to_figures(request))
+        return pb.ReportEvaluationResponse()

@@ -3,99 +3,244 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
-from rag.runtime.peers import open_peer
+from redis.asyncio import Redis
+
+from rag.backup.pause import is_paused
+from rag.ids import new_id
+from rag.runtime.peers import Peer, open_peer
 from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room
 from rag.runtime.tasks import together
 from rag.v1.retriever_pb2_grpc import add_RetrieverServiceServicer_to_server
-from services.retriever.adapters.grpc_embedder import GrpcEmbedder
 from services.retriever.adapters.grpc_ingestor import GrpcIngestor
-from services.retriever.adapters.milvus_connection import Address
-from services.retriever.adapters.milvus_index import MilvusIndex
-from services.retriever.adapters.milvus_lite_child import MilvusLiteChild
+from services.retriever.adapters.grpc_passage_embedder import GrpcPassageEmbedder
+from services.retriever.adapters.grpc_splitter import GrpcSplitter
+from services.retriever.adapters.http_reranker import HttpReranker
+from services.retriever.adapters.milvus_collection import MilvusCollection
+from services.retriever.adapters.milvus_opening import open_milvus
+from services.retriever.adapters.milvus_store import MilvusStore
 from services.retriever.adapters.redis_append_log import RedisAppendLog
 from services.retriever.adapters.redis_catalogue import RedisCatalogue
 from services.retriever.adapters.redis_deletions import RedisDeletions
 from services.retriever.adapters.redis_erasures import RedisErasures
+from services.retriever.adapters.redis_evaluations import RedisEvaluations
 from services.retriever.adapters.redis_index_record import RedisIndexRecord
 from services.retriever.adapters.redis_inventory import RedisInventory
+from services.retriever.adapters.redis_listing import RedisListing
+from services.retriever.adapters.redis_retrievals import RedisRetrievals
 from services.retriever.adapters.redis_versions import RedisVersions
+from services.retriever.analysis import MULTILINGUAL, PLAIN, analyzer
 from services.retriever.catalogue import Catalogue
-from services.retriever.deletion import Deleting, DeletionWorker
-from services.retriever.erasure import EraseWorker
+from services.retriever.embedders import Embedders
+from services.retriever.evaluation import Evaluations
+from services.retriever.exporting import Exporting
+from services.retriever.indexes import Indexes
 from services.retriever.indexing import Indexing
-from services.retriever.opening import Opening
-from services.retriever.reconciling import Reconciler
-from services.retriever.scrubbing import Scrubbing
-from services.retriever.search import Search
-from services.retriever.service import RetrieverServicer
+from services.retriever.opening import Index, Opening
+from services.retriever.rebuild.describing import Describing
+from services.retriever.rebuild.following import Following, hold_s
+from services.retriever.rebuild.rebuilding import Rebuilder
+from services.retriever.rebuild.requests import Rebuilds
+from services.retriever.rebuild.retired import DropWorker
+from services.retriever.rebuild.switching import Switching
+from services.retriever.rebuild.workshop import Workshop
+from services.retriever.retrieval.caching import RetrievalCache
+from services.retriever.retrieval.contact import Contact
+from services.retriever.retrieval.finding import Finding
+from services.retriever.retrieval.last_known import LastKnown
+from services.retriever.retrieval.query_vector import QueryVectors
+from services.retriever.retrieval.reranking import Limits, Reranking
+from services.retriever.retrieval.search import Search
+from services.retriever.service import Operators, RetrieverServicer
 from services.retriever.settings import RetrieverSettings
+from services.retriever.snapshots import Snapshots
+from services.retriever.tenants import Tenants
+from services.retriever.upkeep.deletion import Deleting
+from services.retriever.upkeep.deletion_worker import DeletionWorker
+from services.retriever.upkeep.erasure import EraseWorker
+from services.retriever.upkeep.reconciling import Reconciler
+from services.retriever.upkeep.scrubbing import Scrubbing
 
 _LEASE_MARGIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What everything else is built on."""
+
+    settings: RetrieverSettings
+    redis: Redis
+    store: MilvusStore
+    indexes: Indexes[MilvusCollection]
+    catalogue: RedisCatalogue
+    inventory: RedisInventory
+    record: RedisIndexRecord
+    embedders: Embedders
+    ingestor: Peer
+
+    async def use(self, index: Index) -> None:
+        """Open an index and use it from now on."""
+        self.indexes.use(await self.store.open(index))
+        await self.store.point_alias(index)
+
+    async def is_paused(self) -> bool:
+        """Tell whether a backup asks that nothing be removed."""
+        return await is_paused(self.redis)
+
+
+class _Upkeep(NamedTuple):
+    """What goes on in the background besides rebuilds."""
+
+    erasing: EraseWorker
+    deletion: DeletionWorker
+    scrubbing: Scrubbing
+    reconciler: Reconciler
+
+
+class _Rebuild(NamedTuple):
+    """New indexes, built and dropped."""
+
+    rebuilder: Rebuilder
+    drops: DropWorker
+    following: Following
+    rebuilds: Rebuilds
+    describing: Describing
 
 
 @asynccontextmanager
 async def wire(settings: RetrieverSettings) -> AsyncIterator[Room]:
     """Build the retriever; leaving the block closes everything in reverse."""
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(open_redis(settings.redis_url))
-        peer = await stack.enter_async_context(open_peer(settings.embedder_address, "rag.v1.EmbedderService"))
-        ingestor = await stack.enter_async_context(open_peer(settings.ingestor_address, "rag.v1.IngestorService"))
-        catalogue = RedisCatalogue(redis)
-        versions = RedisVersions(redis, lease_s=settings.call_timeout_s + _LEASE_MARGIN_S)
-        erasures = RedisErasures(redis)
-        index = await _open_index(settings, stack)
-        embedder = GrpcEmbedder(peer, index.model)
-        scrubbing = Scrubbing(index)
-        erasing = EraseWorker(erasures, index, scrubbing)
-        deletions, jobs = RedisDeletions(redis), GrpcIngestor(ingestor)
-        redis_log, pause_s = RedisAppendLog(redis), settings.sweep_pause_s
-        deletion = DeletionWorker(deletions, jobs, index, scrubbing, redis_log, sweep_pause_s=pause_s)
-        reconciler = Reconciler(RedisInventory(redis), index, erasing, settings.reconcile_s)
-
-        async def sweep() -> None:
-            if not settings.milvus_uri:  # nobody else writes here: what is open was left by a process that died
-                await erasures.give_up_all()
-
-        opening = Opening(embedder, RedisIndexRecord(redis), index, settings.analyzer, sweep)
+        base = await _base(settings, stack)
+        contact = Contact()
+        known = LastKnown(base.catalogue, contact, settings.catalogue_grace_s)
+        vectors = QueryVectors(base.embedders, settings.embed_timeout_s)
+        finding = Finding(known, vectors, await _reranking(settings, stack))
+        cache = RetrievalCache(RedisRetrievals(base.redis, settings.cache_ttl_s), contact, known)
+        versions = RedisVersions(base.redis, lease_s=settings.call_timeout_s + _LEASE_MARGIN_S)
+        upkeep, evaluations = _upkeep(base), Evaluations(RedisEvaluations(base.redis))
+        rebuild = _rebuild(base, upkeep, Finding(known, vectors, Reranking(None, _limits(settings))))
+        live, jobs = base.indexes.live, GrpcIngestor(base.ingestor)
+        opening = _opening(base)
         servicer = RetrieverServicer(
-            Search(index, catalogue, embedder),
-            Indexing(versions, index, erasing),
-            Catalogue(catalogue, index),
-            Deleting(deletions, jobs, erasing, deletion),
+            Search(live, finding, cache),
+            Indexing(versions, live, upkeep.erasing, known.committed),
+            Catalogue(base.catalogue, live),
+            Deleting(RedisDeletions(base.redis), jobs, upkeep.erasing, upkeep.deletion, on_delete=known.deleted),
+            _operators(base, rebuild, evaluations),
         )
 
         async def is_ready() -> bool:
-            return opening.is_done and await catalogue.ping() and await index.ping()
+            return opening.is_done and await known.is_usable() and await base.store.ping()
 
         async def background() -> None:
             await opening.run()
-            await together(erasing.run(), deletion.run(), scrubbing.run(), reconciler.run())
+            # An erasure has to reach every index that is recorded.
+            await rebuild.following.begin(leftovers=None if settings.milvus_uri else rebuild.drops.drop_leftovers)
+            builders = (rebuild.following, rebuild.rebuilder, rebuild.drops)
+            await together(*(worker.run() for worker in (*upkeep, *builders, evaluations)))
 
         mount = Mount("rag.v1.RetrieverService", partial(add_RetrieverServiceServicer_to_server, servicer))
         yield Room("retriever", [mount], is_ready, [background])
 
 
-async def _open_index(settings: RetrieverSettings, stack: AsyncExitStack) -> MilvusIndex:
-    """Return the index on the server that was named, or else on an engine of our own."""
-    if settings.milvus_uri:
-        address, database = _always(settings.milvus_uri), None
-    else:
-        child = MilvusLiteChild(settings.data_dir / "milvus")
-        await child.open()
-        stack.push_async_callback(child.close)
-        address, database = child.address, child.database
-    token = settings.milvus_token.get_secret_value()
-    index = MilvusIndex(address, token=token, timeout_s=settings.index_timeout_s, database=database)
-    stack.push_async_callback(index.close)
-    return index
+async def _base(settings: RetrieverSettings, stack: AsyncExitStack) -> _Base:
+    redis = await stack.enter_async_context(open_redis(settings.redis_url))
+    indexes: Indexes[MilvusCollection] = Indexes()
+    return _Base(
+        settings,
+        redis,
+        await stack.enter_async_context(_store(settings)),
+        indexes,
+        RedisCatalogue(redis, indexes.name),
+        RedisInventory(redis, indexes.name),
+        RedisIndexRecord(redis, new_id("retriever")),
+        await _embedders(settings, stack),
+        await stack.enter_async_context(open_peer(settings.ingestor_address, "rag.v1.IngestorService")),
+    )
 
 
-def _always(uri: str) -> Address:
-    async def address() -> str:
-        return uri
+def _opening(base: _Base) -> Opening:
+    erasures, settings = RedisErasures(base.redis), base.settings
 
-    return address
+    async def sweep() -> None:
+        if not settings.milvus_uri:  # nobody else writes here: what is open was left by a process that died
+            await erasures.give_up_all()
+            await base.record.release_all()
+
+    return Opening(base.embedders, base.record, base.use, settings.analyzer, sweep, report=base.indexes.report)
+
+
+def _upkeep(base: _Base) -> _Upkeep:
+    redis, store, paused, pause_s = base.redis, base.store, base.is_paused, base.settings.sweep_pause_s
+    scrubbing = Scrubbing(store)
+    erasing = EraseWorker(RedisErasures(redis), store, scrubbing, paused=paused)
+    jobs, deletions, log = GrpcIngestor(base.ingestor), RedisDeletions(redis), RedisAppendLog(redis)
+    deletion = DeletionWorker(deletions, jobs, store, scrubbing, log, sweep_pause_s=pause_s, paused=paused)
+    reconciler = Reconciler(base.inventory, base.indexes.live, erasing, base.settings.reconcile_s)
+    return _Upkeep(erasing, deletion, scrubbing, reconciler)
+
+
+def _rebuild(base: _Base, upkeep: _Upkeep, trying: Finding) -> _Rebuild:
+    settings, record, live, store = base.settings, base.record, base.indexes.live, base.store
+    embedders, keep_s, cut, use = base.embedders, settings.keep_retired_s, GrpcSplitter(base.ingestor).cut, base.use
+    texts = base.catalogue
+    workshop = Workshop(
+        store, live, use, catalogue=base.inventory, documents=texts, embedders=embedders, cut=cut, finding=trying
+    )
+    switching = Switching(record, keep_s, hold_s(is_shared=bool(settings.milvus_uri)))
+    rebuilder = Rebuilder(record, workshop, switching, keep_s=keep_s, on_switch=upkeep.reconciler.wake)
+    analyzers = sorted([MULTILINGUAL, PLAIN], key=lambda name: name != settings.analyzer)
+    return _Rebuild(
+        rebuilder,
+        DropWorker(record, store, upkeep.scrubbing, paused=base.is_paused),
+        Following(record, workshop),
+        Rebuilds(record, embedders, rebuilder, analyzers=analyzers, keep_s=keep_s),
+        Describing(record, workshop, base.inventory, embedders, live),
+    )
+
+
+def _operators(base: _Base, rebuild: _Rebuild, evaluations: Evaluations) -> Operators:
+    listing, settings = RedisListing(base.redis), base.settings
+    return Operators(
+        Exporting(listing, base.indexes.live),
+        Snapshots(None if settings.milvus_uri else base.store, settings.data_dir),
+        Tenants(listing),
+        rebuild.rebuilds,
+        rebuild.describing,
+        evaluations,
+    )
+
+
+def _store(settings: RetrieverSettings) -> AbstractAsyncContextManager[MilvusStore]:
+    token, timeout_s = settings.milvus_token.get_secret_value(), settings.index_timeout_s
+    folder = settings.data_dir / "milvus"
+    linger_s = settings.engine_linger_s
+    return open_milvus(settings.milvus_uri, folder, analyzer, token=token, timeout_s=timeout_s, linger_s=linger_s)
+
+
+async def _embedders(settings: RetrieverSettings, stack: AsyncExitStack) -> Embedders:
+    addresses = [settings.embedder_address, settings.next_embedder_address]
+    peers = [
+        await stack.enter_async_context(open_peer(address, "rag.v1.EmbedderService"))
+        for address in addresses
+        if address
+    ]
+    return Embedders([GrpcPassageEmbedder(peer) for peer in peers])
+
+
+async def _reranking(settings: RetrieverSettings, stack: AsyncExitStack) -> Reranking:
+    if not settings.rerank_url:
+        return Reranking(None, _limits(settings))
+    key, timeout_s = settings.rerank_api_key.get_secret_value(), settings.rerank_timeout_s
+    opened = HttpReranker.open(settings.rerank_url, settings.rerank_api, settings.rerank_model, key, timeout_s)
+    return Reranking(await stack.enter_async_context(opened), _limits(settings))
+
+
+def _limits(settings: RetrieverSettings) -> Limits:
+    return Limits(settings.rerank_candidates, settings.rerank_timeout_s)

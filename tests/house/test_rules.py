@@ -50,7 +50,7 @@ def is_domain(path: Path) -> bool:
         len(parts) > 1
         and parts[0] in SERVICES
         and path.stem not in ROOMS
-        and not {"adapters", "http", "readers"} & set(parts)
+        and not {"adapters", "http", "messages", "readers"} & set(parts)
     )
 
 

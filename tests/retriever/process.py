@@ -9,12 +9,12 @@ from pathlib import Path
 
 import grpc
 import psutil
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rag.runtime.settings import child_environment
-from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 from tests.ports import free_ports
-from tests.retriever.room import of
+from tests.retriever.room import runs
 from tests.waiting import until
 
 Started = tuple[asyncio.subprocess.Process, psutil.Process, RetrieverServiceStub]
@@ -32,8 +32,7 @@ async def started(
             RETRIEVER_PORT=(port := str(free_ports(1)[0])),
             RETRIEVER_METRICS_PORT="0",
             RETRIEVER_LAME_DUCK_MS="0",
-            RETRIEVER_SWEEP_PAUSE_S="0.2",
-            **environment,
+            **{"RETRIEVER_SWEEP_PAUSE_S": "0.2", "RETRIEVER_ENGINE_LINGER_S": "0", **environment},
         )
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "services.retriever", env=variables, stderr=log
@@ -42,15 +41,23 @@ async def started(
     channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
     stub = RetrieverServiceStub(channel)
 
+    health = health_pb2_grpc.HealthStub(channel)
+
     async def serves() -> bool:
         try:
-            await stub.ListPassages(pb.ListPassagesRequest(document_id="x"), metadata=of("t"), timeout=1)
-        except grpc.aio.AioRpcError as error:
-            return error.code() is grpc.StatusCode.NOT_FOUND and bool(psutil.Process(process.pid).children())
-        return True
+            answer = await health.Check(health_pb2.HealthCheckRequest(service="rag.v1.RetrieverService"), timeout=1)
+        except grpc.aio.AioRpcError:
+            return False
+        return answer.status == health_pb2.HealthCheckResponse.SERVING
 
     await until(serves)
-    return process, psutil.Process(process.pid).children()[0], stub
+    return process, engine_of(folder), stub
+
+
+def engine_of(folder: Path) -> psutil.Process:
+    """The engine over a folder; it need not be below the retriever that uses it."""
+    database = str(folder / "milvus" / "ragmesh.db")
+    return next(one for one in psutil.process_iter() if runs(one, database))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

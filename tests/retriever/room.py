@@ -113,11 +113,12 @@ class Retriever:
     room: Room
     redis_url: str
     folder: Path
+    address: str = ""
 
     def engine(self) -> psutil.Process:
         """The process of the embedded Milvus."""
         database = str(self.folder / "milvus" / "ragmesh.db")
-        return next(child for child in psutil.Process().children() if database in child.cmdline())
+        return next(child for child in psutil.Process().children(recursive=True) if runs(child, database))
 
     async def retrieve(self, tenant: str, query: str, **fields) -> list[pb.RetrieveResponse]:
         call = self.stub.Retrieve(pb.RetrieveRequest(query=query, **fields), metadata=of(tenant), timeout=30)
@@ -203,6 +204,7 @@ async def retriever(
 @asynccontextmanager
 async def _retriever(folder: Path, redis_url: str, embedder_port: int, **settings) -> AsyncIterator[Retriever]:
     settings.setdefault("sweep_pause_s", 0.2)
+    settings.setdefault("engine_linger_s", 0)
     chosen = RetrieverSettings(
         data_dir=folder,
         redis_url=redis_url,
@@ -214,7 +216,15 @@ async def _retriever(folder: Path, redis_url: str, embedder_port: int, **setting
     )
     async with wire(chosen) as room, serving(chosen, room) as port:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Retriever(RetrieverServiceStub(channel), room, redis_url, folder)
+            yield Retriever(RetrieverServiceStub(channel), room, redis_url, folder, f"127.0.0.1:{port}")
+
+
+def runs(process: psutil.Process, database: str) -> bool:
+    """Whether a process is the engine of a database."""
+    try:
+        return process.name().startswith("milvus") and database in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def of(tenant: str) -> tuple[tuple[str, str], ...]:

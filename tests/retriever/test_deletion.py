@@ -14,8 +14,9 @@ import pytest
 from rag.runtime.errors import Unavailable
 from rag.runtime.redis import open_redis
 from services.retriever.adapters.redis_append_log import RedisAppendLog
-from services.retriever.deletion import Deletion, DeletionWorker
-from services.retriever.scrubbing import Scrubbing
+from services.retriever.upkeep.deletion import Deletion
+from services.retriever.upkeep.deletion_worker import DeletionWorker
+from services.retriever.upkeep.scrubbing import Scrubbing
 from tests.redis_server import running_redis
 from tests.retriever.room import (
     JobEraser,

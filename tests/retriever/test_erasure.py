@@ -6,9 +6,9 @@ from rag.runtime.errors import Unavailable
 from rag.runtime.redis import open_redis
 from services.retriever.adapters.redis_erasures import RedisErasures
 from services.retriever.adapters.redis_versions import RedisVersions
-from services.retriever.erasure import EraseWorker, Erasure
 from services.retriever.parts import Header
 from services.retriever.passages import Model
+from services.retriever.upkeep.erasure import EraseWorker, Erasure
 from tests.retriever.room import fresh_database
 from tests.waiting import until
 
@@ -77,7 +77,7 @@ async def test_a_version_that_stays_open_too_long_is_given_up(redis_url: str) ->
     async with open_redis(await fresh_database(redis_url)) as redis:
         versions = RedisVersions(redis, lease_s=10, clock=lambda: now[0])
         erasures = RedisErasures(redis, clock=lambda: now[0])
-        opened = [await versions.open("t", HEADER), await versions.open("t", HEADER)]
+        opened = [await versions.open("t", HEADER, "c"), await versions.open("t", HEADER, "c")]
         assert [writing.version for writing in opened] == [1, 2]
         await versions.abandon("t", "d", 2)
         assert await erasures.due(10) == [Erasure("t", "d", 2, 2)]

@@ -11,8 +11,8 @@ from rag.runtime.errors import InvalidInput, Unauthenticated
 from rag.v1 import passage_pb2
 from rag.v1 import retriever_pb2 as pb
 from services.retriever.adapters.milvus_filter import in_scope, in_versions, token
-from services.retriever.filters import Condition, Equals, Filter
-from services.retriever.search import Scope
+from services.retriever.retrieval.filters import Condition, Equals, Filter
+from services.retriever.retrieval.legs import Scope
 from tests.retriever.room import Retriever, value
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -71,7 +71,7 @@ async def test_filters_hold_for_exactly_the_documents_they_should(room: Retrieve
                 stored = [*stored, getattr(asked, kind)]
     for number, scalar in enumerate(stored):
         metadata = {} if scalar is None else {"k": value(scalar)}
-        await room.index(tenant, f"d{number}", ["water"], metadata=metadata)
+        await room.index(tenant, f"d{number}", [f"water {number}"], metadata=metadata)
     for condition, holds in conditions:
         filtered = passage_pb2.Filter(conditions=[condition])
         hits = await room.hits(tenant, "water", mode=pb.RETRIEVAL_MODE_KEYWORD, filter=filtered, top_k=100)

@@ -153,7 +153,7 @@ async def test_of_a_revocation_and_a_commit_exactly_one_wins(redis) -> None:
     versions, catalogue = RedisVersions(redis, lease_s=60), RedisCatalogue(redis)
     for turn in range(200):
         tenant = new_id("t")
-        writing = await versions.open(tenant, head(NOW))
+        writing = await versions.open(tenant, head(NOW), "c")
 
         async def commit_it(tenant: str = tenant, writing: Writing = writing, late: int = turn % 7) -> bool:
             for _ in range(late):
@@ -216,7 +216,9 @@ async def test_any_sequence_of_steps_keeps_the_order(redis_url: str, steps: list
         versions, catalogue, deletions = RedisVersions(redis, 60), RedisCatalogue(redis), RedisDeletions(redis)
 
         async def open_(accepted: int, fence: int) -> None:
-            written.append((head(base + accepted, fence), await versions.open(tenant, head(base + accepted, fence))))
+            written.append(
+                (head(base + accepted, fence), await versions.open(tenant, head(base + accepted, fence), "c"))
+            )
 
         for act, number, fence in steps:
             if act == "open":

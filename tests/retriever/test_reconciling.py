@@ -9,7 +9,7 @@ from pymilvus import AsyncMilvusClient
 
 from rag.runtime.redis import open_redis
 from services.retriever.adapters.redis_inventory import RedisInventory
-from services.retriever.reconciling import Entry, Findings, Key, Reconciler
+from services.retriever.upkeep.reconciling import Entry, Findings, Key, Reconciler
 from tests.retriever.room import Retriever, batch, commit, embedder, fresh_database, header, of, retriever
 from tests.waiting import until
 
@@ -72,7 +72,7 @@ async def test_nothing_is_looked_at_closer_while_the_totals_agree(alone: Retriev
     await alone.erased()
     rows, waker = ListedRows(alone), Waker()
     async with open_redis(alone.redis_url) as redis:
-        found = await Reconciler(RedisInventory(redis), rows, waker, 1).reconcile()
+        found = await Reconciler(RedisInventory(redis), lambda: rows, waker, 1).reconcile()
     assert found == Findings(documents=3, rows=25)
     assert (rows.pages, waker.wakes) == (0, 0)
 
@@ -85,14 +85,14 @@ async def test_rows_that_nobody_needs_are_erased_and_missing_ones_are_told(alone
     await writing.write(batch(["new water"]))
     await writing.read()
     rows, waker = ListedRows(alone), Waker()
-    await rows.remove(f'tenant == "{tenant}" and document_id == "d3" and ordinal > 7')
+    await rows.remove(f'id in ["{tenant}/d3/1/8", "{tenant}/d3/1/9"]')
     async with open_redis(alone.redis_url) as redis:
         await redis.delete(f"rag:{tenant}:document:d2")
-        found = await Reconciler(RedisInventory(redis), rows, waker, 1).reconcile()
+        found = await Reconciler(RedisInventory(redis), lambda: rows, waker, 1).reconcile()
         assert found == Findings(documents=3, rows=39, orphans=1, damaged=1, repaired=1)
         assert waker.wakes == 1
         await alone.erased_versions()
-        again = await Reconciler(RedisInventory(redis), rows, waker, 1).reconcile()
+        again = await Reconciler(RedisInventory(redis), lambda: rows, waker, 1).reconcile()
     assert again == Findings(documents=3, rows=29, damaged=1)
     await writing.write(commit(1))
     assert (await writing.read()).document.passage_count == 1

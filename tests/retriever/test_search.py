@@ -38,7 +38,7 @@ async def test_the_three_modes_rank_by_their_own_scores(room: Retriever, tenant:
     assert dense[0].passage.text == keyword[0].passage.text == hybrid[0].passage.text == TEXTS[1]
     assert all(hit.score == hit.dense_score and not hit.HasField("keyword_score") for hit in dense)
     assert all(hit.score == hit.keyword_score > 0 and not hit.HasField("dense_score") for hit in keyword)
-    assert hybrid[0].score == pytest.approx(2 / 61)
+    assert hybrid[0].score == pytest.approx(1.0)
     assert all(hit.HasField("dense_score") for hit in hybrid)
     for hits in (dense, keyword, hybrid):
         assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
@@ -68,6 +68,30 @@ async def test_top_k_bounds_the_hits(room: Retriever, tenant: str) -> None:
     assert len(await room.hits(tenant, "water")) == 8
     assert len(await room.hits(tenant, "water", top_k=1)) == 1
     assert len(await room.hits(tenant, "water", top_k=100)) == 30
+
+
+async def test_per_document_bounds_the_hits_of_each_document(room: Retriever, tenant: str) -> None:
+    for name in ("a", "b", "c"):
+        await room.index(tenant, name, [f"passage number {n} about water in {name}" for n in range(5)])
+    for mode in (pb.RETRIEVAL_MODE_HYBRID, pb.RETRIEVAL_MODE_DENSE, pb.RETRIEVAL_MODE_KEYWORD):
+        hits = await room.hits(tenant, "water", per_document=2, mode=mode, top_k=20)
+        assert sorted(hit.passage.document_id for hit in hits) == ["a", "a", "b", "b", "c", "c"]
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+async def test_the_same_text_under_two_names_is_shown_once(room: Retriever, tenant: str) -> None:
+    for name in ("a", "b"):
+        await room.index(tenant, name, ["the pump is running hot", f"what only {name} says of the pump"])
+    found = await room.found(tenant, "pump")
+    assert sorted(found) == ["the pump is running hot", "what only a says of the pump", "what only b says of the pump"]
+
+
+async def test_equal_texts_in_two_encodings_are_one_query(room: Retriever, tenant: str) -> None:
+    await room.index(tenant, "a", ["Bücher über Äpfel"])
+    first = await room.retrieve(tenant, " B\u00fccher")
+    again = await room.retrieve(tenant, "Bu\u0308cher\n")
+    assert again[-1].summary.from_cache
+    assert [event for event in again if event.HasField("hit")] == [event for event in first if event.HasField("hit")]
 
 
 async def test_min_score_drops_what_is_less_similar(room: Retriever, tenant: str) -> None:
@@ -122,6 +146,8 @@ BAD = {
     "top_k 0": ({"top_k": 0}, "BAD_TOP_K"),
     "top_k 10,000": ({"top_k": 10_000}, "BAD_TOP_K"),
     "top_k -1": ({"top_k": -1}, "BAD_TOP_K"),
+    "per_document 0": ({"per_document": 0}, "BAD_PER_DOCUMENT"),
+    "per_document -1": ({"per_document": -1}, "BAD_PER_DOCUMENT"),
     "min_score NaN": ({"min_score": float("nan")}, "BAD_MIN_SCORE"),
     "min_score infinite": ({"min_score": float("inf")}, "BAD_MIN_SCORE"),
     "min_score of words": ({"min_score": 0.5, "mode": pb.RETRIEVAL_MODE_KEYWORD}, "BAD_MIN_SCORE"),

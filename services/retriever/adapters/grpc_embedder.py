@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 import numpy as np
@@ -21,17 +20,11 @@ _MODEL_S = 5.0
 
 
 class GrpcEmbedder:
-    """Asks the embedder.
+    """Asks the embedder."""
 
-    Args:
-        peer: The embedder.
-        wanted: Says which model the index is of.
-    """
-
-    def __init__(self, peer: Peer, wanted: Callable[[], Awaitable[Model]]) -> None:
+    def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self._stub = EmbedderServiceStub(peer.channel)
-        self._wanted = wanted
 
     async def model(self) -> Model:
         """Return the model that the embedder serves; Unavailable while it is away."""
@@ -40,9 +33,8 @@ class GrpcEmbedder:
             answer = await self._peer.unary(self._stub.GetModel, pb.GetModelRequest())
         return Model(answer.model, answer.revision, answer.dimension)
 
-    async def embed(self, text: str) -> Vectors:
-        """Return the vector, shape (dimension,), of the index's model; FailedPrecondition when it is of another one."""
-        wanted = await self._wanted()
+    async def embed(self, text: str, wanted: Model) -> Vectors:
+        """Return the vector, shape (dimension,), of the model wanted; FailedPrecondition when the embedder has another."""
         vectors: list[Vectors] = []
         async with aclosing(self._peer.stream(self._stub.Embed, pb.EmbedRequest(texts=[text]))) as batches:
             async for batch in batches:

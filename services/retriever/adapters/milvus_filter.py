@@ -9,13 +9,14 @@ not work at all.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rag.ids import check_id, check_tenant
-from services.retriever.filters import AnyOf, Condition, Equals, NotEquals, Within, check_filter
-from services.retriever.passages import Scalar
-from services.retriever.search import Scope
+from services.retriever.adapters.milvus_rows import row_id
+from services.retriever.passages import Place, Scalar
+from services.retriever.retrieval.filters import AnyOf, Condition, Equals, NotEquals, Within, check_filter
+from services.retriever.retrieval.legs import Scope
 
 _MOST = 2**63 - 1
 
@@ -43,9 +44,11 @@ def in_scope(scope: Scope) -> str:
         names = ", ".join(f'"{document_id}"' for document_id in wanted.document_ids)
         parts.append(f"document_id in [{names}]")
     parts += [_condition(condition) for condition in wanted.conditions]
-    for document_id, version in sorted(scope.stale):
-        parts.append(f'(document_id != "{check_id(document_id, "document_id")}" or version != {version:d})')
-    return " and ".join(parts)
+    stale = [
+        f'(document_id != "{check_id(document_id, "document_id")}" or version != {version:d})'
+        for document_id, version in sorted(scope.stale)
+    ]
+    return " and ".join([*parts, _tree(stale, "and")] if stale else parts)
 
 
 def in_versions(tenant: str, document_id: str, first: int, last: int) -> str:
@@ -54,10 +57,10 @@ def in_versions(tenant: str, document_id: str, first: int, last: int) -> str:
     return f"{_tenant(tenant)} and {document} and version >= {first:d} and version <= {min(last, _MOST):d}"
 
 
-def in_order(tenant: str, document_id: str, version: int, first: int, limit: int) -> str:
-    """Return the expression of `limit` rows of one version from the ordinal `first` on."""
-    version_part = in_versions(tenant, document_id, version, version)
-    return f"{version_part} and ordinal >= {first:d} and ordinal < {first + limit:d}"
+def at_places(tenant: str, places: Iterable[Place]) -> str:
+    """Return the expression of the rows at some places."""
+    keys = ", ".join(f'"{row_id(tenant, place)}"' for place in places)
+    return f"id in [{keys}]"
 
 
 def in_turn(after: str) -> str:
@@ -80,10 +83,18 @@ def _condition(condition: Condition) -> str:
             # Tokens are never empty, so the first half says that the key is there.
             return f'({path} > "" and {path} != "{token(value)}")'
         case AnyOf(values):
-            tokens = ", ".join(f'"{token(value)}"' for value in values)
-            return f"{path} in [{tokens}]"
+            # Not `in`: there are servers that know it for fields only.
+            return _tree([f'{path} == "{token(value)}"' for value in values], "or")
         case Within(least, greatest):
             return _range(f'metadata["number"]["{condition.key}"]', least, greatest)
+
+
+def _tree(tests: Sequence[str], word: str) -> str:
+    """Return tests joined by a word, as a tree: an engine gives up on chains of some dozens, which nest too deep for it."""
+    if len(tests) == 1:
+        return tests[0]
+    middle = len(tests) // 2
+    return f"({_tree(tests[:middle], word)} {word} {_tree(tests[middle:], word)})"
 
 
 def _range(path: str, least: float | None, greatest: float | None) -> str:

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 
-from services.retriever.adapters.redis_keys import document_key, documents_key, translated
+from services.retriever.adapters.redis_keys import changes_key, document_key, documents_key, passages_field, translated
 from services.retriever.catalogue import Document
-from services.retriever.search import Live
+from services.retriever.retrieval.unchanged import Answer, Live
+
+# KEYS: changes, a document's without its id. ARGV: the state that is known, ids between spaces. Return the state and, when none other is
+# known, version and title of each document, as JSON: one text is read much faster than as many answers. Not the count of changes alone is
+# the state: a Redis that lost its last writes counts the same numbers again, but is another run.
+_LIVE = """
+local state = (string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '') .. '/' .. (redis.call('GET', KEYS[1]) or '0')
+if ARGV[1] ~= '' and ARGV[1] ~= state then return cjson.encode({state}) end
+local answer = {state}
+for id in string.gmatch(ARGV[2], '%S+') do
+  local version, title, name = unpack(redis.call('HMGET', KEYS[2] .. id, 'version', 'title', 'name'))
+  if version then
+    answer[#answer + 1] = id
+    answer[#answer + 1] = version
+    answer[#answer + 1] = title and title ~= '' and title or name
+  end
+end
+return cjson.encode(answer)
+"""
 
 
 class RedisCatalogue:
-    """Documents and live versions; each method is one round trip or two."""
+    """Documents and live versions; each method is one round trip or two.
 
-    def __init__(self, redis: Redis) -> None:
+    Args:
+        redis: The catalogue's Redis.
+        collection: Names the live collection, whose passages are counted.
+    """
+
+    def __init__(self, redis: Redis, collection: Callable[[], str] = lambda: "") -> None:
         self._redis = redis
+        self._collection = collection
+        self._live = redis.register_script(_LIVE)
 
     async def ping(self) -> bool:
         """Return True when Redis answers."""
@@ -28,7 +53,7 @@ class RedisCatalogue:
         """Return the live version, None when there is none."""
         with translated():
             fields: Any = await self._redis.hgetall(document_key(tenant, document_id))
-        return parse(document_id, fields) if fields else None
+        return parse(document_id, fields, self._collection()) if fields else None
 
     async def newest(self, tenant: str, before: int | None, limit: int) -> Sequence[tuple[int, Document]]:
         """Return documents with the number of their commit, newest first, only those committed before `before`."""
@@ -41,23 +66,25 @@ class RedisCatalogue:
                 for member, _ in ranked:
                     pipeline.hgetall(document_key(tenant, member.decode()))
                 entries = await pipeline.execute() if ranked else []
-        found = zip(ranked, entries, strict=True)
-        return [(int(score), parse(member.decode(), fields)) for (member, score), fields in found if fields]
+        found, live = zip(ranked, entries, strict=True), self._collection()
+        return [(int(score), parse(member.decode(), fields, live)) for (member, score), fields in found if fields]
 
-    async def live(self, tenant: str, document_ids: Collection[str]) -> Mapping[str, Live]:
-        """Return the live versions of these documents, in one reading; those that do not exist are left out."""
-        wanted = list(document_ids)
+    async def live(self, tenant: str, document_ids: Collection[str], state: str = "") -> Answer:
+        """Return the live versions of these documents, in one reading; those that do not exist are left out.
+
+        When `state` is not empty and not the present one any more, nothing but the present one is told.
+        """
         with translated():
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                for document_id in wanted:
-                    pipeline.hmget(document_key(tenant, document_id), "version", "title", "name")
-                entries = await pipeline.execute()
-        found = zip(wanted, entries, strict=True)
-        return {id_: Live(int(version), (title or name).decode()) for id_, (version, title, name) in found if version}
+            answer: Any = await self._live(
+                keys=[changes_key(tenant), document_key(tenant, "")], args=[state, " ".join(document_ids)]
+            )
+        present, *found = json.loads(answer)
+        entries = zip(found[::3], found[1::3], found[2::3], strict=True)
+        return Answer(present, {document_id: Live(int(version), title) for document_id, version, title in entries})
 
 
-def parse(document_id: str, fields: Mapping[bytes, bytes]) -> Document:
-    """Return the document that a hash holds."""
+def parse(document_id: str, fields: Mapping[bytes, bytes], collection: str = "") -> Document:
+    """Return the document that a hash holds, with the count of its passages in `collection`."""
     texts = {key.decode(): value.decode() for key, value in fields.items()}
     return Document(
         id=document_id,
@@ -68,7 +95,7 @@ def parse(document_id: str, fields: Mapping[bytes, bytes]) -> Document:
         content_hash=texts["content_hash"],
         size_bytes=int(texts["size_bytes"]),
         page_count=int(texts["page_count"]),
-        passage_count=int(texts["passage_count"]),
+        passage_count=int(texts.get(passages_field(collection)) or texts["passage_count"]),
         metadata=json.loads(texts["metadata"]),
         created_ms=int(texts["created_ms"]),
         updated_ms=int(texts["updated_ms"]),

@@ -10,14 +10,18 @@ from redis.asyncio import Redis
 
 from services.retriever.adapters import redis_scripts as scripts
 from services.retriever.adapters.redis_keys import (
+    BARRIER,
+    CHANGES,
     DELETIONS,
     REMEMBERED_S,
+    changes_key,
     documents_key,
     translated,
+    unbarred,
     version_keys,
     versions_key,
 )
-from services.retriever.deletion import Deleted, Deletion
+from services.retriever.upkeep.deletion import Deleted, Deletion
 
 _CALLERS_US = 10_000_000
 """Longer than the caller's own attempt takes: it has to learn how many jobs there were before a worker erases them."""
@@ -34,11 +38,12 @@ class RedisDeletions:
 
     async def delete(self, tenant: str, document_id: str) -> Deleted:
         """Remove a document for every reader and begin its erasure, in one step."""
-        keys = [*version_keys(tenant, document_id), documents_key(tenant)]
+        changes = [changes_key(tenant), CHANGES, BARRIER]
+        keys = [*version_keys(tenant, document_id), documents_key(tenant), *changes]
         now_ms = int(self._clock() * 1000)
         args: list[str | int] = [f"{tenant}/{document_id}", now_ms, document_id, REMEMBERED_S, _CALLERS_US]
         with translated():
-            version, until_us, due_us = await self._delete(keys=keys, args=args)
+            version, until_us, due_us = await unbarred(lambda: self._delete(keys=keys, args=args))
         return Deleted(int(version), int(until_us), int(due_us))
 
     async def hasten(self, tenant: str, document_id: str) -> None:

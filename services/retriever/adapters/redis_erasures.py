@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from services.retriever.adapters import redis_scripts as scripts
 from services.retriever.adapters.redis_keys import ERASURES, OPEN_VERSIONS, translated
-from services.retriever.erasure import Erasure
+from services.retriever.upkeep.erasure import Erasure
 
 _AT_ONCE = 1_000
 

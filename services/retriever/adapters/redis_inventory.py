@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, MutableMapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -12,27 +13,40 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from services.retriever.adapters import redis_scripts as scripts
+from services.retriever.adapters.redis_index_scripts import COUNT
 from services.retriever.adapters.redis_keys import (
     ERASURES,
     OPEN_VERSIONS,
     commits_key,
     document_key,
     documents_key,
+    passages_field,
     translated,
 )
-from services.retriever.reconciling import Entry, Key
+from services.retriever.rebuild.copying import Copied
+from services.retriever.upkeep.reconciling import Entry, Key
 
 _AT_ONCE = 500
 
 
 class RedisInventory:
-    """Reads by SCAN, which holds nobody up and may tell a key twice."""
+    """Reads by SCAN, which holds nobody up and may tell a key twice.
 
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        redis: The catalogue's Redis.
+        live: Names the collection whose passages are counted.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self, redis: Redis, live: Callable[[], str] = lambda: "", clock: Callable[[], float] = time.time
+    ) -> None:
         self._redis = redis
+        self._live = live
         self._clock = clock
         self._unlist = redis.register_script(scripts.UNLIST)
         self._enlist = redis.register_script(scripts.ENLIST)
+        self._count = redis.register_script(COUNT)
 
     async def repair(self) -> int:
         """Make the listing of documents and the documents agree; return how many entries did not."""
@@ -46,17 +60,58 @@ class RedisInventory:
 
     async def entries(self) -> AsyncIterator[Sequence[Entry]]:
         """Yield all live versions, page by page."""
+        async for page in self.committed({}):
+            yield page
+
+    async def committed(self, seen: MutableMapping[str, float]) -> AsyncIterator[Sequence[Entry]]:
+        """Yield the live versions that were committed since `seen` was handed in before, all when it is empty."""
         with translated():
-            async for tenant, listed in self._listed():
-                async with self._redis.pipeline(transaction=False) as pipeline:
-                    for document_id, _ in listed:
-                        pipeline.hmget(document_key(tenant, document_id), "version", "passage_count")
-                    found = await pipeline.execute()
-                yield [
-                    Entry(Key(tenant, document_id, int(version)), int(passages))
-                    for (document_id, _), (version, passages) in zip(listed, found, strict=True)
-                    if version
-                ]
+            async for tenant, listed in self._listed(seen):
+                yield await self._entries(tenant, listed)
+
+    async def holdings(self, tenant: str) -> tuple[int, int]:
+        """Return how many documents a tenant has, and how many passages these have."""
+        documents = passages = 0
+        with translated():
+            async for listed in self._behind(tenant, -math.inf):
+                entries = await self._entries(tenant, listed)
+                documents += len(entries)
+                passages += sum(entry.passages for entry in entries)
+        return documents, passages
+
+    async def _entries(self, tenant: str, listed: Sequence[tuple[str, float]]) -> list[Entry]:
+        here = passages_field(self._live())
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for document_id, _ in listed:
+                pipeline.hmget(document_key(tenant, document_id), "version", "passage_count", here)
+            found = await pipeline.execute()
+        return [
+            Entry(Key(tenant, document_id, int(version)), int(copied or committed))
+            for (document_id, _), (version, committed, copied) in zip(listed, found, strict=True)
+            if version
+        ]
+
+    async def counts(self, keys: Sequence[Key], collection: str) -> Sequence[Copied]:
+        """Return how many passages each of these versions has in a collection."""
+        with translated():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for key in keys:
+                    fields = ["version", "passage_count", passages_field(collection)]
+                    pipeline.hmget(document_key(key.tenant, key.document_id), *fields)
+                found = await pipeline.execute()
+        return [
+            Copied(int(there or 0), int(committed or 0)) if int(version or 0) == key.version else Copied()
+            for key, (version, committed, there) in zip(keys, found, strict=True)
+        ]
+
+    async def count(self, key: Key, collection: str, passages: int, known: Collection[str]) -> bool:
+        """Keep how many passages a version has in a collection; False when it is not live any more.
+
+        What was kept of collections that are not `known` is forgotten.
+        """
+        with translated():
+            args: list[str | int] = [key.version, collection, passages, collection, *known]
+            return bool(await self._count(keys=[document_key(key.tenant, key.document_id)], args=args))
 
     async def unneeded(self, keys: Collection[Key]) -> Collection[Key]:
         """Return those of `keys` that are neither live nor being written, in one reading."""
@@ -111,15 +166,26 @@ class RedisInventory:
                 found.add(parts[1])
         return sorted(found)
 
-    async def _listed(self) -> AsyncIterator[tuple[str, Sequence[tuple[str, float]]]]:
-        """Yield the entries of every tenant's listing, in the order of their commits, page by page."""
+    async def _listed(
+        self, seen: MutableMapping[str, float] | None = None
+    ) -> AsyncIterator[tuple[str, Sequence[tuple[str, float]]]]:
+        """Yield the entries of every tenant's listing behind `seen`, in the order of their commits, page by page."""
+        seen = {} if seen is None else seen
         for tenant in await self._tenants():
-            least = "-inf"
-            while True:
-                page: Any = await self._redis.zrangebyscore(
-                    documents_key(tenant), least, "+inf", 0, _AT_ONCE, withscores=True
-                )
-                if not page:
-                    break
-                yield tenant, [(member.decode(), score) for member, score in page]
-                least = f"({page[-1][1]!r}"
+            async for page in self._behind(tenant, seen.get(tenant, -math.inf)):
+                yield tenant, page
+                seen[tenant] = page[-1][1]
+
+    async def _behind(self, tenant: str, score: float) -> AsyncIterator[Sequence[tuple[str, float]]]:
+        """Yield what was committed behind a score and before now: while somebody writes, "all" would never end."""
+        last: Any = await self._redis.zrange(documents_key(tenant), 0, 0, desc=True, withscores=True)
+        most = last[0][1] if last else 0
+        while True:
+            least = "-inf" if score == -math.inf else f"({score!r}"
+            page: Any = await self._redis.zrangebyscore(
+                documents_key(tenant), least, most, 0, _AT_ONCE, withscores=True
+            )
+            if not page:
+                return
+            score = page[-1][1]
+            yield [(member.decode(), score) for member, score in page]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis.exceptions import RedisError
 
+from rag.runtime.context import remaining_s
 from rag.runtime.errors import Unavailable
+
+_WAIT_S = 0.05
+_MOST_WAITS = 600
 
 ERASURES = "rag:erasures"
 """Sorted set: `tenant/document/first-last`, by when it is due in ms."""
@@ -15,10 +21,28 @@ OPEN_VERSIONS = "rag:open_versions"
 """Sorted set: `tenant/document/version`, by when its writer is given up in ms."""
 DELETIONS = "rag:deletions"
 """Sorted set: `tenant/document`, by when its erasure is due, in microseconds by the clock of Redis."""
+VERSION_FLOOR = "rag:version_floor"
+"""Text: new versions are numbered above it. A restore raises it."""
 REMEMBERED_S = 8 * 24 * 3600
 """How long deletions of unknown documents, revocations and fences are remembered: longer than any job lives."""
 INDEX = "rag:index"
-"""Hash: which collection the catalogue's documents are in, and of which model."""
+"""Hash: which collection the catalogue's documents are in, of which model, and since when."""
+BUILDING = "rag:index:building"
+"""Hash: the rebuild that is under way: id, wish, progress, trouble."""
+BUILDER = "rag:index:builder"
+"""Who is at it; expires."""
+RETIRED = "rag:index:retired"
+"""Hash: what is no longer live and will be dropped, by its collection."""
+COMPARISON = "rag:index:comparison"
+"""What the last comparison found."""
+OUTCOME = "rag:index:outcome"
+"""How the last rebuild ended."""
+GENERATIONS = "rag:index:generations"
+"""Counts the indexes ever built, so that no two have one name."""
+CHANGES = "rag:changes"
+"""Counts the commits and deletions of all tenants."""
+BARRIER = "rag:index:barrier"
+"""While it exists, commits and deletions wait: the index is about to be switched. It expires by itself."""
 
 
 def document_key(tenant: str, document_id: str) -> str:
@@ -55,6 +79,39 @@ def version_keys(tenant: str, document_id: str) -> list[str]:
 def commits_key(tenant: str) -> str:
     """Return the key of a tenant's count of commits."""
     return f"rag:{tenant}:commits"
+
+
+def changes_key(tenant: str) -> str:
+    """Return the key of a tenant's count of commits and deletions: what was read before it grew may be old."""
+    return f"rag:{tenant}:changes"
+
+
+async def unbarred(ask: Callable[[], Awaitable[Any]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> Any:
+    """Run a script until it no longer answers that it has to wait for the switch of the index; return its answer.
+
+    Raises:
+        DeadlineExceeded: when the call has no time left.
+        Unavailable: INDEX_SWITCHING.
+    """
+    for _ in range(_MOST_WAITS):
+        answer = await ask()
+        if answer != b"WAIT":
+            return answer
+        await sleep(min(_WAIT_S, remaining_s(_WAIT_S)))
+    raise Unavailable("The index is being switched; try again in a moment.", "INDEX_SWITCHING")
+
+
+def passages_field(collection: str) -> str:
+    """Return the field of a document's hash that counts its passages in one collection.
+
+    It is there when the passages were copied to that collection: another splitter may have made another number of them.
+    """
+    return f"passages:{collection}"
+
+
+def retrieval_key(tenant: str, digest: str) -> str:
+    """Return the key of what a search found (string); `digest` stands for all that it depends on. It expires."""
+    return f"rag:{tenant}:retrieval:{digest}"
 
 
 @contextmanager

@@ -26,6 +26,11 @@ local function refusal(accepted, fence)
   return false
 end
 
+local function is_switched(index, written)
+  local live = redis.call('HGET', index, 'collection')
+  return live and live ~= written
+end
+
 local function is_open(version) return redis.call('ZSCORE', KEYS[3], ARGV[1] .. '/' .. version) end
 
 -- Ends the writing of a version that will never be live. Its writer may have written after the erasure of a deletion.
@@ -59,6 +64,9 @@ local refused = refusal(accepted, fence)
 if refused then return {refused} end
 local text = string.format('%d', accepted)
 if fence > 0 then redis.call('SET', KEYS[2] .. ':fence:' .. text, ARGV[4], 'EX', ARGV[6]) end
+-- After a restore the index may hold later versions than the catalogue knows of; their numbers are never given out again.
+local floor = redis.call('GET', 'rag:version_floor') or '0'
+if tonumber(redis.call('HGET', KEYS[2], 'last') or '0') < tonumber(floor) then redis.call('HSET', KEYS[2], 'last', floor) end
 local version = redis.call('HINCRBY', KEYS[2], 'last', 1)
 redis.call('HSET', KEYS[2], 'open:' .. version, text)
 redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1] .. '/' .. version)
@@ -66,28 +74,31 @@ return {'', version, text}
 """
 )
 
-# ARGV: ..., version, accepted_us, fence. Returns a refusal, or ''.
+# KEYS: ..., index. ARGV: ..., version, accepted_us, fence, collection that is written to. Returns a refusal, or ''.
 CHECK = (
     _RULES
     + """
 if not is_open(ARGV[3]) then return 'VERSION_SUPERSEDED' end
+if is_switched(KEYS[6], ARGV[6]) then return 'INDEX_SWITCHED' end
 return refusal(tonumber(ARGV[4]), tonumber(ARGV[5])) or ''
 """
 )
 
-# KEYS: ..., documents, commits. ARGV: ..., version, accepted_us, fence, id, then the fields of the document in pairs.
-# Returns a refusal, or the live document.
+# KEYS: ..., documents, commits, changes of the tenant, changes of all, index, barrier. ARGV: ..., version, accepted_us, fence,
+# id, collection that was written to, then the fields of the document in pairs. Returns a refusal, 'WAIT', or the live document.
 COMMIT = (
     _RULES
     + """
 local version, accepted = tonumber(ARGV[3]), tonumber(ARGV[4])
 local live = tonumber(redis.call('HGET', KEYS[1], 'version') or '0')
 if live == version then return redis.call('HGETALL', KEYS[1]) end -- the answer of the first try was lost
+if redis.call('EXISTS', KEYS[11]) == 1 then return 'WAIT' end
 local refused = refusal(accepted, tonumber(ARGV[5]))
 if not refused and (not is_open(ARGV[3]) or live_us() == accepted and version < live) then
   refused = 'VERSION_SUPERSEDED'
 end
 if not refused and version < live then refused = 'VERSION_OUTRUN' end
+if not refused and is_switched(KEYS[10], ARGV[7]) then refused = 'INDEX_SWITCHED' end
 if refused then
   give_up(ARGV[3])
   return refused
@@ -97,8 +108,10 @@ redis.call('ZREM', KEYS[3], ARGV[1] .. '/' .. ARGV[3])
 redis.call('HDEL', KEYS[2], 'open:' .. ARGV[3])
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'version', ARGV[3], 'accepted_us', ARGV[4], 'created_ms', created, 'updated_ms', ARGV[2],
-  unpack(ARGV, 7))
+  unpack(ARGV, 8))
 redis.call('ZADD', KEYS[6], redis.call('INCR', KEYS[7]), ARGV[6])
+redis.call('INCR', KEYS[8])
+redis.call('INCR', KEYS[9])
 if version > 1 then
   redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1] .. '/1-' .. string.format('%d', version - 1))
 end
@@ -127,12 +140,13 @@ return '0'
 """
 )
 
-# KEYS: ..., documents. ARGV: ..., id, how long a deletion of an unknown document is remembered, how long its erasure is left
-# to the caller in microseconds. Returns the version that was live or 0, deleted_us, and from when on a worker does the rest,
-# 0 when a worker is on it already.
+# KEYS: ..., documents, changes of the tenant, changes of all, barrier. ARGV: ..., id, how long a deletion of an unknown
+# document is remembered, how long its erasure is left to the caller in microseconds. Returns the version that was live or 0, deleted_us, and from when on a worker does the rest,
+# 0 when a worker is on it already; or 'WAIT'.
 DELETE = (
     _RULES
     + """
+if redis.call('EXISTS', KEYS[9]) == 1 then return 'WAIT' end
 local live, last = redis.call('HGET', KEYS[1], 'version'), redis.call('HGET', KEYS[2], 'last')
 local pending = redis.call('ZSCORE', KEYS[5], ARGV[1])
 local now = math.max(now_us(), live_us(), deleted_us())
@@ -147,6 +161,8 @@ local due = '0'
 if live then
   redis.call('DEL', KEYS[1])
   redis.call('ZREM', KEYS[6], ARGV[3])
+  redis.call('INCR', KEYS[7])
+  redis.call('INCR', KEYS[8])
   redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1] .. '/1-' .. last)
   redis.call('ZADD', KEYS[5], text, ARGV[1])
 elseif not pending then
@@ -172,12 +188,6 @@ for _, open in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIM
   redis.call('HDEL', 'rag:' .. tenant .. ':versions:' .. document, 'open:' .. version)
   redis.call('ZADD', KEYS[2], ARGV[2], open .. '-' .. version)
 end
-"""
-
-# KEYS: index. ARGV: the fields of the index in pairs. Returns those that count: the first ones ever recorded.
-RECORD_INDEX = """
-if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
-return redis.call('HMGET', KEYS[1], 'collection', 'model', 'revision', 'dimension', 'analyzer')
 """
 
 # KEYS: document, documents, commits. ARGV: id. Return 1 when the listing had to be changed.

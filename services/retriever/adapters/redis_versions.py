@@ -14,10 +14,15 @@ from rag.runtime.errors import Conflict
 from services.retriever.adapters import redis_scripts as scripts
 from services.retriever.adapters.redis_catalogue import parse
 from services.retriever.adapters.redis_keys import (
+    BARRIER,
+    CHANGES,
+    INDEX,
     REMEMBERED_S,
+    changes_key,
     commits_key,
     documents_key,
     translated,
+    unbarred,
     version_keys,
 )
 from services.retriever.catalogue import Document
@@ -27,6 +32,7 @@ from services.retriever.parts import Commit, Header
 _REFUSALS = {
     "VERSION_SUPERSEDED": "The document was deleted or written by somebody else in the meantime.",
     "STALE_WRITER": "Another writer has taken up this work in the meantime.",
+    "INDEX_SWITCHED": "Another index went live in the meantime; write the document again.",
     "VERSION_OUTRUN": "A later version with earlier content went live first; write the document again.",
 }
 
@@ -50,26 +56,27 @@ class RedisVersions:
         self._abandon = redis.register_script(scripts.ABANDON)
         self._revoke = redis.register_script(scripts.REVOKE)
 
-    async def open(self, tenant: str, header: Header) -> Writing:
-        """Return a new version, or refuse. One that is neither committed nor abandoned is erased after a while."""
+    async def open(self, tenant: str, header: Header, collection: str) -> Writing:
+        """Return a new version that is written to `collection`, or refuse. One that is neither committed nor abandoned is erased after a while."""
         given_up_ms = self._now_ms() + self._lease_ms
         args = [header.accepted_us, header.fence, given_up_ms, REMEMBERED_S]
         refusal, *opened = await self._run(self._open, tenant, header.document_id, args)
         _check(refusal, header.document_id)
         version, accepted_us = map(int, opened)
-        return Writing(version, accepted_us)
+        return Writing(version, accepted_us, collection)
 
     async def check(self, tenant: str, header: Header, writing: Writing) -> None:
         """Refuse when the version could not be committed any more."""
-        args = [writing.version, writing.accepted_us, header.fence]
-        _check(await self._run(self._check, tenant, header.document_id, args), header.document_id)
+        args: list[str | int] = [writing.version, writing.accepted_us, header.fence, writing.collection]
+        _check(await self._run(self._check, tenant, header.document_id, args, [INDEX]), header.document_id)
 
     async def commit(self, tenant: str, header: Header, writing: Writing, commit: Commit) -> Document:
         """Make a version live in one step and queue the erasure of those before it, or refuse."""
         document_id = header.document_id
-        keys = [documents_key(tenant), commits_key(tenant)]
-        args = [writing.version, writing.accepted_us, header.fence, document_id, *_fields(header, commit)]
-        answer = await self._run(self._commit, tenant, document_id, args, keys)
+        keys = [documents_key(tenant), commits_key(tenant), changes_key(tenant), CHANGES, INDEX, BARRIER]
+        order: list[str | int] = [writing.version, writing.accepted_us, header.fence]
+        args = [*order, document_id, writing.collection, *_fields(header, commit)]
+        answer = await unbarred(lambda: self._run(self._commit, tenant, document_id, args, keys))
         if isinstance(answer, bytes):
             _check(answer, document_id)
         return parse(document_id, dict(zip(answer[::2], answer[1::2], strict=True)))

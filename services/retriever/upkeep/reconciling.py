@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
 from rag.runtime.errors import RagError
 from rag.runtime.logs import get_logger
-from services.retriever.erasure import Wake
 from services.retriever.metrics import RECONCILED
+from services.retriever.upkeep.erasure import Wake
 
 log = get_logger(__name__)
 
@@ -78,22 +79,30 @@ class Rows(Protocol):
 class Reconciler:
     """Compares totals first, and looks closer only when they differ."""
 
-    def __init__(self, inventory: Inventory, rows: Rows, erasure: Wake, every_s: float) -> None:
+    def __init__(self, inventory: Inventory, live: Callable[[], Rows], erasure: Wake, every_s: float) -> None:
         self._inventory = inventory
-        self._rows = rows
+        self._live = live
         self._erasure = erasure
         self._every_s = every_s
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Reconcile now."""
+        self._woken.set()
 
     async def run(self) -> None:
         """Reconcile now and again until cancelled."""
         while True:
             pause_s = self._every_s
+            self._woken.clear()
             try:
                 _report(await self.reconcile())
             except RagError as error:
                 log.warning("not_reconciled", reason=error.reason, cause=repr(error.__cause__))
                 pause_s = min(_AGAIN_S, pause_s)
-            await asyncio.sleep(pause_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
 
     async def reconcile(self) -> Findings:
         """Compare once and repair what can be repaired.
@@ -106,7 +115,7 @@ class Reconciler:
         async for page in self._inventory.entries():
             documents += len(page)
             expected += sum(entry.passages for entry in page)
-        rows = await self._rows.count()
+        rows = await self._live().count()
         if rows == expected:
             return Findings(documents, rows, repaired=repaired)
         counts = await self._counts()
@@ -117,8 +126,8 @@ class Reconciler:
         """Return how many rows each version has."""
         counts: dict[Key, int] = {}
         last = ""
-        while ids := await self._rows.row_ids(last, _ROWS_AT_ONCE):
-            for key, group in groupby(ids, key=_key):
+        while ids := await self._live().row_ids(last, _ROWS_AT_ONCE):
+            for key, group in groupby(ids, key=key_of):
                 counts[key] = counts.get(key, 0) + sum(1 for _ in group)
             last = ids[-1]
         return counts
@@ -145,11 +154,12 @@ class Reconciler:
 
     async def _is_damaged(self, entry: Entry) -> bool:
         """Look again: it may have been written or replaced since its rows were counted."""
-        rows = await self._rows.count(*entry.key)
+        rows = await self._live().count(*entry.key)
         return rows != entry.passages and not await self._inventory.unneeded([entry.key])
 
 
-def _key(row_id: str) -> Key:
+def key_of(row_id: str) -> Key:
+    """Return the version that a row is of."""
     tenant, document_id, version, _ = row_id.split("/")
     return Key(tenant, document_id, int(version))
 

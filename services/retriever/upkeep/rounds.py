@@ -8,6 +8,14 @@ from contextlib import suppress
 
 _MOST_DOUBLINGS = 10
 
+Paused = Callable[[], Awaitable[bool]]
+"""Whether removals must wait for a backup. Asked after reading what is to be removed: a "no" is then true of that."""
+
+
+async def never() -> bool:
+    """Return False: nobody pauses anything."""
+    return False
+
 
 class Rounds:
     """Calls one piece of work again and again.

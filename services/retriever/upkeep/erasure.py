@@ -10,7 +10,7 @@ from rag.runtime import failpoints
 from rag.runtime.errors import RagError, Unavailable
 from rag.runtime.logs import get_logger
 from services.retriever.metrics import ERASURES_DONE, ERASURES_PENDING
-from services.retriever.rounds import Rounds
+from services.retriever.upkeep.rounds import Paused, Rounds, never
 
 log = get_logger(__name__)
 
@@ -72,11 +72,13 @@ class EraseWorker:
         idle_s: float = 1.0,
         batch: int = 100,
         most_backoff_s: float = 10.0,
+        paused: Paused = never,
     ) -> None:
         self._queue = queue
         self._index = index
         self._residue = residue
         self._batch = batch
+        self._paused = paused
         self._rounds = Rounds(idle_s, most_backoff_s)
 
     def wake(self) -> None:
@@ -91,6 +93,8 @@ class EraseWorker:
         """Do what is due; return whether all of it succeeded."""
         try:
             erasures = await self._queue.due(self._batch)
+            if await self._paused():
+                return True
             succeeded = [await self._erase(erasure) for erasure in erasures]
             ERASURES_PENDING.set(await self._queue.pending())
         except RagError as error:

@@ -1,79 +1,21 @@
-"""Deletion: gone for readers in one step; then its text is erased everywhere, and that is repeated until it worked."""
+"""The work of deletions: the text of what was deleted is erased everywhere, and that is repeated until it worked."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from rag.ids import check_id
-from rag.runtime import failpoints
 from rag.runtime.errors import RagError, Unavailable
 from rag.runtime.logs import get_logger
-from services.retriever.catalogue import not_found
-from services.retriever.erasure import Erasable, Wake
 from services.retriever.metrics import DELETIONS_DONE, DELETIONS_PENDING
-from services.retriever.rounds import Rounds
+from services.retriever.upkeep.deletion import Deletion, Deletions, Jobs
+from services.retriever.upkeep.erasure import Erasable
+from services.retriever.upkeep.rounds import Paused, Rounds, never
 
 log = get_logger(__name__)
 
-Step = Callable[["Deletion"], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """What is still to be erased: the document's versions up to `last`, and its jobs accepted up to `until_us`.
-
-    `due_us` tells one asking from the next.
-    """
-
-    tenant: str
-    document_id: str
-    last: int
-    until_us: int
-    due_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """The version that was live, 0 for none, and when it was deleted.
-
-    Without a live version the erasure is left to the caller until `due_us`; 0 when a worker is on it already.
-    """
-
-    version: int
-    until_us: int
-    due_us: int = 0
-
-
-class Deletions(Protocol):
-    """The deletions whose erasure is not finished. They survive a restart."""
-
-    async def delete(self, tenant: str, document_id: str) -> Deleted:
-        """Remove a document for every reader and begin its erasure, in one step.
-
-        Content that was accepted until then can no longer be committed, for a document that never was too.
-        """
-
-    async def hasten(self, tenant: str, document_id: str) -> None:
-        """Have what is left of a deletion done from now on."""
-
-    async def pending(self, limit: int) -> Sequence[Deletion]:
-        """Return those that are due, the oldest first."""
-
-    async def done(self, tenant: str, document_id: str, due_us: int) -> None:
-        """Forget a deletion, unless it was asked for again since."""
-
-
-class Jobs(Protocol):
-    """The jobs of documents, and what they keep."""
-
-    async def erase(self, tenant: str, document_id: str, until_us: int) -> int:
-        """End and erase the jobs accepted until then, their uploads and cached vectors; return how many there were.
-
-        Raises Unavailable while the ingestor is away.
-        """
+Step = Callable[[Deletion], Awaitable[None]]
 
 
 class Scrubber(Protocol):
@@ -93,39 +35,6 @@ class CatalogueLog(Protocol):
         """Return when the file holds nothing any more of what was deleted before the call, as far as the store allows."""
 
 
-class Deleting:
-    """Deletes documents."""
-
-    def __init__(self, deletions: Deletions, jobs: Jobs, *workers: Wake) -> None:
-        self._deletions = deletions
-        self._jobs = jobs
-        self._workers = workers
-
-    async def delete(self, tenant: str, document_id: str) -> int:
-        """Delete a document; return the version that was live, 0 when it existed only as jobs.
-
-        Raises:
-            InvalidInput: BAD_ID.
-            NotFound: DOCUMENT_NOT_FOUND, for another tenant's document too.
-            Unavailable: the catalogue is away; or there is no such document and nobody knows whether there are jobs of it.
-        """
-        deleted = await self._deletions.delete(tenant, check_id(document_id, "document_id"))
-        failpoints.reach("document_deleted")
-        if not deleted.version:
-            await self._erase_jobs(tenant, document_id, deleted)
-        for worker in self._workers:
-            worker.wake()
-        return deleted.version
-
-    async def _erase_jobs(self, tenant: str, document_id: str, deleted: Deleted) -> None:
-        if await self._jobs.erase(tenant, document_id, deleted.until_us):
-            await self._deletions.hasten(tenant, document_id)
-            return
-        if deleted.due_us:
-            await self._deletions.done(tenant, document_id, deleted.due_us)
-        raise not_found(document_id)
-
-
 class DeletionWorker:
     """Erases what was deleted: jobs, rows, the bytes of both in files.
 
@@ -138,6 +47,7 @@ class DeletionWorker:
         idle_s: How often to look, in seconds.
         most_backoff_s: The longest pause after failures.
         sweep_pause_s: The least time between two sweeps of the files; the deletions of that time share one.
+        paused: Whether all of it must wait.
     """
 
     def __init__(
@@ -152,9 +62,11 @@ class DeletionWorker:
         most_backoff_s: float = 10.0,
         sweep_pause_s: float = 20.0,
         batch: int = 1_000,
+        paused: Paused = never,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._deletions = deletions
+        self._paused = paused
         self._files = files
         self._catalogue_log = catalogue_log
         self._steps: Mapping[str, Step] = {"rows": _erase_rows(index, files), "jobs": _erase_jobs(jobs)}
@@ -179,6 +91,8 @@ class DeletionWorker:
         try:
             pending = await self._deletions.pending(self._batch)
             DELETIONS_PENDING.set(len(pending))
+            if await self._paused():
+                return True
             self._cleared &= {(name, deletion) for name in self._steps for deletion in pending}
             self._swept &= self._cleared
             worked = [await self._clear(deletion) for deletion in pending]

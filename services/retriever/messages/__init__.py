@@ -1,0 +1,1 @@
+"""The messages of the contract as the domain's own words, and back."""

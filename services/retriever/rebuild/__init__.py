@@ -1,0 +1,1 @@
+"""A new index beside the live one: built, compared, switched to."""
