@@ -19,10 +19,18 @@ from rag.runtime.peers import Peer
 
 # One service's word to another in the middle of a cancel or a delete. From outside it would break what it serves: a version that
 # is revoked while its job runs, jobs erased while their document stays. CancelJob and DeleteDocument are the doors to them.
+# And an operator's word, which is about all tenants.
 _INTERNAL = {
     "/rag.v1.EmbedderService/ForgetVectors",
     "/rag.v1.IngestorService/EraseJobs",
+    "/rag.v1.IngestorService/SplitPages",
+    "/rag.v1.RetrieverService/ExportIndex",
+    "/rag.v1.RetrieverService/GetIndex",
+    "/rag.v1.RetrieverService/ListTenants",
+    "/rag.v1.RetrieverService/RebuildIndex",
+    "/rag.v1.RetrieverService/ReportEvaluation",
     "/rag.v1.RetrieverService/RevokeIndex",
+    "/rag.v1.RetrieverService/SnapshotIndex",
 }
 
 Forward = Callable[[AsyncIterator[bytes], object], AsyncGenerator[bytes, None]]
@@ -62,5 +70,5 @@ class PassThrough(grpc.GenericRpcHandler):
 
 
 async def _refuse(_requests: AsyncIterator[bytes], _context: object) -> AsyncGenerator[bytes, None]:
-    raise PermissionDenied("This method is for the services among themselves.", "INTERNAL_METHOD")
+    raise PermissionDenied("This method is for the services among themselves, or for an operator.", "INTERNAL_METHOD")
     yield b""  # never: it makes this the generator that a handler must be

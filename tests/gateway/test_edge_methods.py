@@ -12,9 +12,20 @@ from rag.v1 import embedder_pb2, generator_pb2, ingestor_pb2, ingestor_pb2_grpc,
 
 @pytest.mark.parametrize(
     ("service", "method"),
-    [("EmbedderService", "ForgetVectors"), ("IngestorService", "EraseJobs"), ("RetrieverService", "RevokeIndex")],
+    [
+        ("EmbedderService", "ForgetVectors"),
+        ("IngestorService", "EraseJobs"),
+        ("IngestorService", "SplitPages"),
+        ("RetrieverService", "RevokeIndex"),
+        ("RetrieverService", "ListTenants"),
+        ("RetrieverService", "SnapshotIndex"),
+        ("RetrieverService", "ReportEvaluation"),
+        ("RetrieverService", "ExportIndex"),
+        ("RetrieverService", "GetIndex"),
+        ("RetrieverService", "RebuildIndex"),
+    ],
 )
-async def test_what_the_services_tell_each_other_is_refused_to_outsiders(gateway, service, method):
+async def test_what_services_and_operators_say_is_refused_to_outsiders(gateway, service, method):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await gateway.channel.unary_unary(f"/rag.v1.{service}/{method}")(b"")
 
@@ -54,4 +65,6 @@ async def test_no_method_of_the_contract_is_forgotten_at_the_door(gateway):
 
     assert grpc.StatusCode.UNIMPLEMENTED not in dict(refused).values(), refused
     denied = {name for name, code in refused if code is grpc.StatusCode.PERMISSION_DENIED}
-    assert denied == {"ForgetVectors", "EraseJobs", "RevokeIndex"}
+    among_themselves = {"ForgetVectors", "EraseJobs", "SplitPages", "RevokeIndex"}
+    of_operators = {"ExportIndex", "GetIndex", "ListTenants", "RebuildIndex", "ReportEvaluation", "SnapshotIndex"}
+    assert denied == {*among_themselves, *of_operators}
