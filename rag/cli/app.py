@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from rag.cli import jobs
+from rag.cli import eval as evaluating
+from rag.cli import index, jobs
+from rag.cli.backup import backup, restore
 from rag.cli.demo import EXAMPLES, QUESTION, run_demo
 from rag.cli.docs import delete, docs
 from rag.cli.ingest import ingest
@@ -35,10 +37,22 @@ app.command(
     )
 )(sync)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(index.app, name="index")
+app.add_typer(evaluating.app, name="eval")
 app.command(epilog=examples("cancel job_0123"))(jobs.cancel)
 app.command(epilog=examples("retry --dead", "retry job_0123 --password -"))(jobs.retry)
 app.command(epilog=examples("docs --limit 1000 --json | jq -r .document_id"))(docs)
 app.command(epilog=examples("delete doc_0123 doc_4567"))(delete)
+app.command(
+    epilog=examples(
+        "backup /backups/monday",
+        "backup --verify /backups/monday",
+        "backup /backups/monday --data-dir /srv/ragmesh --json | jq .bytes",
+    )
+)(backup)
+app.command(epilog=examples("restore /backups/monday", "restore /backups/monday --data-dir /srv/ragmesh --force"))(
+    restore
+)
 
 
 @app.callback()
