@@ -22,6 +22,16 @@ help: ## List the words
 .PHONY: install
 install: .venv/.installed ## Make .venv from the lock
 
+# A Milvus-compatible server that tests of the way to a server talk to; what it needs does not fit beside the embedded engine.
+.venv-milvus/.installed: tests/milvus/requirements.txt
+	@echo "installing the test server into .venv-milvus (once)"
+	@$(PYTHON) -m venv .venv-milvus
+	@.venv-milvus/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+.PHONY: milvus-server
+milvus-server: .venv-milvus/.installed ## Install the Milvus-compatible server that the tests use
+
 .PHONY: up
 up: install ## Run the five services and a Redis until Ctrl-C
 	@$(BIN)/python -m services
@@ -31,8 +41,8 @@ demo: install ## Ingest the examples and answer a question (DOC=file.pdf Q="..."
 	@$(BIN)/ragmesh demo $(if $(DOC),--doc "$(DOC)") $(if $(Q),--question "$(Q)")
 
 .PHONY: test
-test: lint ## Check everything: lint, then all tests
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+test: lint milvus-server ## Check everything: lint, then all tests
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 .PHONY: lint
 lint: install ## Check style, types, the contract and what is generated
@@ -85,6 +95,23 @@ bench-memory: install ## Measure the memory that a PDF of 200 and of 2,000 pages
 chaos-ingest: install ## Kill processes at random during ingestion: KILLS=60 [SEED=...]
 	@$(BIN)/python -m bench.chaos --kills $(or $(KILLS),60) $(if $(SEED),--seed $(SEED))
 
+.PHONY: eval
+eval: install ## Measure retrieval on a dataset: DATA=folder [SPLIT=train] [MODES=hybrid] [PLOT=1]
+	@$(BIN)/ragmesh eval run $(or $(DATA),examples/eval/handbook) $(if $(SPLIT),--split $(SPLIT)) $(if $(MODES),--modes $(MODES)) \
+	  $(if $(PLOT),--plot)
+
+.PHONY: bench-retrieval
+bench-retrieval: install ## Measure searches over N passages: N=20000 [CORPORA=folder]
+	@$(BIN)/python -m bench.retrieval --passages $(or $(N),20000) $(if $(CORPORA),--corpora "$(CORPORA)")
+
+.PHONY: bench-mixed
+bench-mixed: install ## Check every answer while documents are written and deleted [SECONDS=60] [SEED=1]
+	@$(BIN)/python -m bench.mixed --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
+.PHONY: bench-embedder
+bench-embedder: install ## Measure the local model in both precisions [ROUNDS=5] [BATCH="256 512 1024"]
+	@$(BIN)/python -m bench.embedder $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BATCH),--batch-tokens $(BATCH))
+
 .PHONY: lock
 lock: ## Resolve the packages anew into requirements.lock (needs uv)
 	@uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
@@ -92,4 +119,4 @@ lock: ## Resolve the packages anew into requirements.lock (needs uv)
 
 .PHONY: clean
 clean: ## Remove what was built; data in .ragmesh stays
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build results *.egg-info
+	@rm -rf .venv .venv-milvus .mypy_cache .ruff_cache .pytest_cache .hypothesis build results *.egg-info
