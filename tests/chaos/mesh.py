@@ -97,7 +97,7 @@ class Mesh:
 
     def engine(self) -> psutil.Process:
         """The retriever's index engine."""
-        children = psutil.Process(self.processes["retriever"].pid).children()
+        children = psutil.Process(self.processes["retriever"].pid).children(recursive=True)
         return next(child for child in children if child.name().startswith("milvus"))
 
     def log(self, name: str) -> Path:
@@ -152,6 +152,7 @@ def running_mesh(folder: Path, **settings: str) -> Iterator[Mesh]:
         **{f"{name.upper()}_LAME_DUCK_MS": "0" for name in SERVICES},
         "REDIS_URL": mesh.redis_url,
         "RAG_DATA_DIR": str(folder),
+        "RETRIEVER_ENGINE_LINGER_S": "0",
         **QUICK,
         **settings,
     }
