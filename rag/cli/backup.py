@@ -18,10 +18,10 @@ from rag.backup.manifest import Manifest
 from rag.backup.restoring import restore as bring_back
 from rag.backup.restoring import verify as check
 from rag.backup.taking import take
-from rag.cli.operating import DataDir, Retriever, embedded_data, open_retriever
+from rag.cli.operating import DataDir, Retriever, embedded_data, open_retriever, readable
 from rag.cli.show import line
 from rag.cli.terminal import Json, err, out, print_json, run
-from rag.runtime.errors import FailedPrecondition, Unavailable
+from rag.runtime.errors import Unavailable
 from rag.runtime.redis import open_redis
 
 _FORK_S = 60.0
@@ -152,9 +152,7 @@ def _progress(*, as_json: bool) -> Iterator[Report]:
 def _readable(folder: Path) -> Iterator[None]:
     """Turn what the system and Redis say into one sentence."""
     try:
-        yield
-    except OSError as error:
-        message = f"{error.filename or folder}: {error.strerror or error}."
-        raise FailedPrecondition(message, "FILES") from error
+        with readable(folder):
+            yield
     except RedisError as error:
         raise Unavailable(f"Redis: {error}.", "REDIS_UNAVAILABLE") from error

@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from rag.cli.operating import OwnRetriever, Retriever, open_retriever
+from rag.cli.operating import OwnRetriever, Retriever, open_retriever, readable
 from rag.cli.show import line
 from rag.cli.terminal import Json, err, out, print_json, run
 from rag.ids import check_id
-from rag.runtime.errors import FailedPrecondition, NotFound
+from rag.runtime.errors import NotFound
 from rag.transfer.exporting import Report, export_tenant
 from rag.transfer.importing import check_target, exports_in, import_tenant
 from rag.transfer.shards import Manifest
@@ -75,7 +75,7 @@ async def _export(folder: Path, tenants: list[str], address: str, *, as_json: bo
         names = tenants or await retriever.tenants()
         if not names:
             raise NotFound("No tenant has documents.", "NO_TENANTS")
-        with _progress(as_json=as_json) as report, _readable(folder):
+        with _progress(as_json=as_json) as report, readable(folder):
             for name in names:
                 done = await export_tenant(retriever, name, folder / name, report)
                 _tell(name, {"documents": done.documents, "passages": done.passages}, "exported", as_json=as_json)
@@ -85,7 +85,7 @@ async def _export(folder: Path, tenants: list[str], address: str, *, as_json: bo
 async def _import(folder: Path, tenants: list[str], parallel: int, address: str, *, as_json: bool) -> int:
     for name in tenants:
         check_id(name, "--tenant")
-    with _progress(as_json=as_json) as report, _readable(folder):
+    with _progress(as_json=as_json) as report, readable(folder):
         exports = await asyncio.to_thread(exports_in, folder, tenants)
         async with open_retriever(address) as retriever:
             await _check_targets(retriever, exports)
@@ -138,13 +138,3 @@ def _progress(*, as_json: bool) -> Iterator[Report]:
             bars.update(rows[tenant], completed=done, total=total, rate=rate)
 
         yield report
-
-
-@contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    """Turn what the system says into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        message = f"{error.filename or folder}: {error.strerror or error}."
-        raise FailedPrecondition(message, "FILES") from error

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import Field
 
 from rag.ids import new_id
 from rag.runtime import context
 from rag.runtime.context import CallContext
 from rag.runtime.errors import FailedPrecondition, InvalidInput, Unavailable
 from rag.runtime.peers import Peer, open_peer
-from rag.runtime.settings import SettingsError, SharedSettings, load, prefix
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
+
+if TYPE_CHECKING:
+    from rag.cli.operator_settings import OperatorSettings
 
 _OPERATOR = "operator"
 """The tenant of calls that are on behalf of none."""
@@ -35,23 +36,16 @@ DataDir = Annotated[
 ]
 
 
-class OperatorSettings(SharedSettings):
-    """What the commands for operators read beside their options."""
-
-    model_config = prefix("RAG_")
-
-    redis_url: str = Field("", validation_alias="REDIS_URL", description="As for the services.")
-    milvus_uri: str = Field("", validation_alias="MILVUS_URI", description="As for the retriever.")
-    retriever_address: str = Field("127.0.0.1:50052", validation_alias="RETRIEVER_ADDRESS", description="As for all.")
-    blobs_url: str = Field("", validation_alias="INGESTOR_BLOBS_URL", description="As for the ingestor.")
-
-
 def settings() -> OperatorSettings:
     """Return the settings.
 
     Raises:
         InvalidInput: BAD_SETTING.
     """
+    # Imported here: they take a third of the start of every other command.
+    from rag.cli.operator_settings import OperatorSettings
+    from rag.runtime.settings import SettingsError, load
+
     try:
         return load(OperatorSettings)
     except SettingsError as error:
@@ -154,3 +148,13 @@ async def open_retriever(address: str) -> AsyncIterator[OwnRetriever]:
 
 def _begin(tenant: str, timeout_s: float) -> None:
     context.use(CallContext(new_id("req"), tenant, time.monotonic() + timeout_s))
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Turn what the system says about files into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{error.filename or folder}: {error.strerror or error}."
+        raise FailedPrecondition(message, "FILES") from error

@@ -1,0 +1,18 @@
+"""What the commands for operators read from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rag.runtime.settings import SharedSettings, prefix
+
+
+class OperatorSettings(SharedSettings):
+    """What the commands for operators read beside their options."""
+
+    model_config = prefix("RAG_")
+
+    redis_url: str = Field("", validation_alias="REDIS_URL", description="As for the services.")
+    milvus_uri: str = Field("", validation_alias="MILVUS_URI", description="As for the retriever.")
+    retriever_address: str = Field("127.0.0.1:50052", validation_alias="RETRIEVER_ADDRESS", description="As for all.")
+    blobs_url: str = Field("", validation_alias="INGESTOR_BLOBS_URL", description="As for the ingestor.")
