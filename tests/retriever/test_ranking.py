@@ -134,7 +134,7 @@ async def test_the_search_for_live_passages_ends() -> None:
     index = ListedIndex([found(f"gone{number}", 1, 0.9) for number in range(10_000)])
     hits, _ = await run(index, ListedVersions(), Query("words", mode=Mode.DENSE))
     assert hits == []
-    assert index.rounds == 4
+    assert index.rounds == 8
 
 
 async def test_the_similarity_of_what_only_the_words_found_is_computed() -> None:
