@@ -76,9 +76,11 @@ class Running:
 
     def _engine(self) -> psutil.Process:
         # Not always a descendant: one that outlived a retriever has another parent.
-        database = str(self.folder / "milvus" / "ragmesh.db")
+        database = f"{self.folder}/"
         every = psutil.process_iter(["name", "cmdline"])
-        return next(one for one in every if one.info["name"] == "milvus" and database in (one.info["cmdline"] or []))
+        return next(
+            one for one in every if one.info["name"] == "milvus" and database in " ".join(one.info["cmdline"] or [])
+        )
 
 
 def main() -> None:

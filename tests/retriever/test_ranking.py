@@ -137,6 +137,29 @@ async def test_the_search_for_live_passages_ends() -> None:
     assert index.rounds == 8
 
 
+async def test_a_version_that_goes_live_while_it_is_left_out_is_found() -> None:
+    class Replaced(ListedVersions):
+        """Version 1 is live, then 2; another commit each time."""
+
+        readings = 0
+
+        async def live(self, tenant, document_ids, state):
+            self.readings += 1
+            self._live = {"a": Live(min(self.readings, 2), "A")}
+            return replace(await super().live(tenant, document_ids, state), state=str(self.readings))
+
+    class Erasing(ListedIndex):
+        """Version 1 is erased as soon as 2 is live; a version before makes the legs look again."""
+
+        def _cut(self, hits, scope, limit):
+            hits = [hit for hit in hits if self.rounds < 2 or hit.place.version == 2]
+            return super()._cut(hits, scope, limit)
+
+    index = Erasing([found("a", 0, 0.9), found("a", 1, 0.8), found("a", 2, 0.7)])
+    hits, _ = await run(index, Replaced(), Query("words", mode=Mode.DENSE))
+    assert [hit.passage.version for hit in hits] == [2]
+
+
 async def test_the_similarity_of_what_only_the_words_found_is_computed() -> None:
     index = ListedIndex([found("a", 1, 0.9)], [found("b", 1, 3.0)])
     hits, _ = await run(index, ListedVersions(a=1, b=1))

@@ -106,23 +106,25 @@ def is_live(place: Place, live: Mapping[str, Live]) -> bool:
 
 
 async def run_legs(index: PassageIndex, catalogue: Catalogue, scope: Scope, wanted: Wanted) -> Legs:
-    """Run the legs, and again without the versions found stale as long as those may hide live passages."""
+    """Run the legs, and again without the versions that are not live as long as those may hide live passages."""
     limit = wanted.limit
     for turn in range(1, _ROUNDS + 1):
         dense, keyword = await _both(index, scope, wanted)
         found = [candidate.place for candidate in (*dense, *keyword)]
-        reading = await catalogue.live(scope.tenant, {place.document_id for place in found}) if found else Reading({})
+        names = {place.document_id for place in found} | {document_id for document_id, _ in scope.stale}
+        reading = await catalogue.live(scope.tenant, names) if names else Reading({})
         live = reading.versions
         legs = Legs(
             _only(dense, live), _only(keyword, live), live, reading.is_current, limit in {len(dense), len(keyword)}
         )
         HITS_DROPPED.inc(len(found) - len(legs.dense) - len(legs.keyword))
         crowded = _crowded(dense, legs.dense, limit) or _crowded(keyword, legs.keyword, limit)
-        is_done = not crowded and not _replaced(found, live)
+        is_done = not crowded and not _replaced(found, live) and not _live_again(scope, live)
         if is_done or (not reading.is_current and turn == _ROUNDS_FROM_MEMORY):
             break
-        stale = {(place.document_id, place.version) for place in found if not is_live(place, live)}
-        scope = replace(scope, stale=scope.stale | stale)
+        # What was not live may have been on its way: it is left out only as long as it is not live.
+        seen = scope.stale | {(place.document_id, place.version) for place in found}
+        scope = replace(scope, stale=frozenset(version for version in seen if not _is_live_version(version, live)))
     return legs
 
 
@@ -143,6 +145,16 @@ def _only(found: Sequence[Candidate], live: Mapping[str, Live]) -> list[Candidat
 def _replaced(found: Sequence[Place], live: Mapping[str, Live]) -> bool:
     """Whether a version was found whose successor is live by now: the legs may have looked before that was written."""
     return any(place.document_id in live and place.version < live[place.document_id].version for place in found)
+
+
+def _live_again(scope: Scope, live: Mapping[str, Live]) -> bool:
+    """Whether a version that was left out is live by now."""
+    return any(_is_live_version(version, live) for version in scope.stale)
+
+
+def _is_live_version(version: Version, live: Mapping[str, Live]) -> bool:
+    document_id, number = version
+    return document_id in live and live[document_id].version == number
 
 
 def _crowded(found: Sequence[Candidate], kept: Sequence[Candidate], limit: int) -> bool:
