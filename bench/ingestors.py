@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from rag.cli.own_services import free_ports
 from rag.runtime.probe import check
-from tests.ports import free_ports
 from tests.system.processes import ROOT, START_LIMIT_S, STOP_LIMIT_S, Tree, running_tree
 
 

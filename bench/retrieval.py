@@ -27,11 +27,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bench.passages import BIG, PER_DOCUMENT, AtOnce, Corpus, tenant_of
 from bench.report import RESULTS, finish
+from rag.cli.own_services import free_ports
 from rag.runtime import logs
 from rag.runtime.settings import child_environment
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
-from tests.ports import free_ports
 from tests.redis_server import running_redis
 from tests.retriever.room import embedder, of
 from tests.waiting import until

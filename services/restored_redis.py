@@ -27,7 +27,7 @@ _POLL_S = 0.05
 _LIMIT_S = 600.0
 _VERSIONS_AHEAD = 2**30
 """More than a document can have got between the two halves of a backup."""
-_STALE = ("rag:*:retrieval:*", "rag:*:retrievals:*")
+_RANKINGS = "rag:*:retrieval:*"
 
 
 def restore(dump: Path, folder: Path) -> Mapping[str, int]:
@@ -87,9 +87,8 @@ def _adjust(client: Any) -> Mapping[str, int]:
     """Lift the backup's pause, and make sure that nothing made after it can be taken for something that is made from now on."""
     client.delete(PAUSE)
     client.incrby("rag:version_floor", _VERSIONS_AHEAD)
-    for pattern in _STALE:
-        for key in client.scan_iter(pattern, 1_000):
-            client.unlink(key)
+    for key in client.scan_iter(_RANKINGS, 1_000):
+        client.unlink(key)
     names = sorted(
         {key.split(b":")[1].decode() for key in client.scan_iter("rag:*:documents", 1_000) if key.count(b":") == 2}
     )

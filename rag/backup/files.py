@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rag.backup.manifest import INDEX, NAME, Entry, Manifest, damaged
+from rag.durable import sync
 
 Report = Callable[[str, int, int], None]
 """Told about a step, how many bytes of it are done, and how many there are."""
@@ -95,15 +96,6 @@ def sync_tree(folder: Path) -> None:
         for name in names:
             sync(Path(parent) / name)
         sync(Path(parent))
-
-
-def sync(path: Path) -> None:
-    """Make a file, or the names in a folder, durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

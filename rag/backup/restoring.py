@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rag.backup import UNFINISHED
-from rag.backup.files import Report, check_files, entry_of, sync, sync_tree
+from rag.backup.files import Report, check_files, entry_of, sync_tree
 from rag.backup.manifest import CATALOGUE, Manifest, damaged, load
+from rag.durable import sync
 from rag.runtime.errors import FailedPrecondition
 
 PARTS = ("redis", "milvus", "blobs", "drafts", "snapshots")

@@ -20,10 +20,11 @@ from typing import Protocol
 from redis.asyncio import Redis
 
 from rag.backup.dumping import dump
-from rag.backup.files import Report, check_index, entry_of, link_or_copy, move, sync, sync_tree
+from rag.backup.files import Report, check_index, entry_of, link_or_copy, move, sync_tree
 from rag.backup.manifest import CATALOGUE, INDEX, NAME, Manifest, damaged
 from rag.backup.manifest import dump as as_json
 from rag.backup.pause import paused
+from rag.durable import sync
 from rag.runtime.errors import AlreadyExists, InvalidInput
 
 _SNAPSHOT = "backup"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -10,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.ids import new_id
 from rag.runtime import context
-from rag.runtime.context import CallContext
 from rag.runtime.errors import FailedPrecondition, InvalidInput, Unavailable
 from rag.runtime.peers import Peer, open_peer
 from rag.v1 import retriever_pb2 as pb
@@ -147,7 +144,7 @@ async def open_retriever(address: str) -> AsyncIterator[OwnRetriever]:
 
 
 def _begin(tenant: str, timeout_s: float) -> None:
-    context.use(CallContext(new_id("req"), tenant, time.monotonic() + timeout_s))
+    context.use(context.new_call(tenant, timeout_s))
 
 
 @contextmanager

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from rag.client.sending import ATTEMPTS, FIRST_PAUSE_S, MOST_PAUSE_S, Sending, repeated, upload_header
-from rag.ids import new_id
 from rag.metadata import Scalar
 from rag.runtime import context
 from rag.runtime.backoff import asked_s, full_jitter
-from rag.runtime.context import CallContext
 from rag.runtime.errors import DeadlineExceeded, Overloaded, Unavailable
 from rag.runtime.peers import Peer, open_peer
 from rag.v1 import (
@@ -226,8 +223,7 @@ class RagClient:
         await self._peer.unary(self._retriever.DeleteDocument, request)
 
     def _begin(self, timeout_s: float | None = None) -> None:
-        deadline = time.monotonic() + (timeout_s or self._timeout_s)
-        context.use(CallContext(new_id("req"), "", deadline))
+        context.use(context.new_call("", timeout_s or self._timeout_s))
 
     async def _pages(self, method: Any, request: Any) -> AsyncGenerator[Any, None]:
         more = True

@@ -10,9 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from rag.client.sending import Sending, repeated, upload_header
-from rag.ids import new_id
 from rag.runtime import context
-from rag.runtime.context import CallContext
 from rag.runtime.errors import RagError
 from rag.runtime.peers import Peer, open_peer
 from rag.v1 import ingestor_pb2, passage_pb2, retriever_pb2
@@ -126,7 +124,7 @@ class Mesh:
         await self._retriever_peer.unary(self._retriever.ReportEvaluation, request)
 
     def _begin(self, timeout_s: float = _CALL_S) -> None:
-        context.use(CallContext(new_id("req"), self.tenant, time.monotonic() + timeout_s))
+        context.use(context.new_call(self.tenant, timeout_s))
 
 
 @asynccontextmanager

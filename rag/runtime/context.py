@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from rag.ids import new_id
 from rag.runtime.errors import DeadlineExceeded
 
 
@@ -31,6 +32,11 @@ def current() -> CallContext:
         LookupError: outside of any call.
     """
     return _current.get()
+
+
+def new_call(tenant: str, seconds: float) -> CallContext:
+    """Return the context of a call that begins here, with an id of its own; it may take so many seconds."""
+    return CallContext(new_id("req"), tenant, time.monotonic() + seconds)
 
 
 def use(call: CallContext) -> None:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Protocol
 
+from rag.client.sending import ATTEMPTS, FIRST_PAUSE_S, MOST_PAUSE_S
 from rag.runtime.backoff import full_jitter
 from rag.runtime.errors import DeadlineExceeded, FailedPrecondition, Overloaded, Unavailable
 from rag.transfer.shards import Manifest, Source, read_manifest, write_manifest
@@ -16,8 +17,6 @@ from rag.v1 import retriever_pb2 as pb
 
 SHARD_BYTES = 64 << 20
 _STREAM_S = 3_000.0
-_ATTEMPTS = 6
-_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.5, 8.0
 
 Report = Callable[[str, int, int, int], None]
 """Told of a tenant: how many documents are through, how many there are, and how many passages."""
@@ -70,10 +69,10 @@ async def export_tenant(
             break
         except (Unavailable, Overloaded, DeadlineExceeded):
             failures = failures + 1 if run.reached == reached else 1
-            if failures == _ATTEMPTS:
+            if failures == ATTEMPTS:
                 raise
             reached = run.reached
-        await pause(full_jitter(failures, _FIRST_PAUSE_S, _MOST_PAUSE_S))
+        await pause(full_jitter(failures, FIRST_PAUSE_S, MOST_PAUSE_S))
     done = read_manifest(folder)
     if done is None:
         raise FailedPrecondition(f"{folder} vanished while it was written.", "EXPORT_DAMAGED")

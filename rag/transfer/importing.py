@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rag.client.sending import ATTEMPTS, FIRST_PAUSE_S, MOST_PAUSE_S
 from rag.ids import check_id
 from rag.runtime.backoff import retrying
 from rag.runtime.errors import (
@@ -27,8 +28,6 @@ from rag.transfer.shards import NAME, Manifest, Source, check_shard, damaged, re
 from rag.v1 import retriever_pb2 as pb
 
 _DOCUMENT_S = 600.0
-_ATTEMPTS = 6
-_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.5, 8.0
 _NEWER = {"VERSION_SUPERSEDED", "VERSION_OUTRUN"}
 _AGAIN = {"INDEX_SWITCHED", "STALE_WRITER"}
 
@@ -165,9 +164,9 @@ class _Run:
             await retrying(
                 lambda path=path, place=place: self._bring(path, place),  # type: ignore[misc]
                 _may_pass,
-                _FIRST_PAUSE_S,
-                _MOST_PAUSE_S,
-                attempts=_ATTEMPTS,
+                FIRST_PAUSE_S,
+                MOST_PAUSE_S,
+                attempts=ATTEMPTS,
                 pause=self._pause,
             )
             self._report(self._manifest.tenant, self.counts.documents, self._manifest.documents, self.counts.passages)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from rag.durable import sync
 from rag.runtime.errors import FailedPrecondition
 
 NAME = "manifest.json"
@@ -96,9 +96,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest in one step."""
     draft = folder / f"{NAME}.part"
     draft.write_text(json.dumps(asdict(manifest), indent=1))
-    _sync(draft)
+    sync(draft)
     draft.replace(folder / NAME)
-    _sync(folder)
+    sync(folder)
 
 
 def check_shard(folder: Path, shard: Shard) -> None:
@@ -120,11 +120,3 @@ def check_shard(folder: Path, shard: Shard) -> None:
 def damaged(path: Path, why: str) -> FailedPrecondition:
     """Return the error for a file that is not as it was written."""
     return FailedPrecondition(f"{path} is damaged: {why}.", "EXPORT_DAMAGED")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from rag.ids import check_id
+from rag.runtime.backoff import retrying
 from rag.runtime.errors import InvalidInput, Unavailable
 from rag.runtime.logs import get_logger
 from services.retriever.metrics import NDCG_AT_10, PRECISION_AT_5, RECALL_AT_10
@@ -70,18 +70,17 @@ class Evaluations:
 
     async def run(self, first_pause_s: float = 0.5, most_pause_s: float = 30.0) -> None:
         """Export what was reported before this process began, as soon as the store answers."""
-        pause = first_pause_s
-        while True:
-            try:
-                kept = await self._store.all()
-            except Unavailable as error:
-                log.info("evaluations_not_read_yet", reason=error.reason)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, most_pause_s)
-            else:
-                for figures in kept:
-                    _show(figures)
-                return
+
+        def tell(error: Exception, _pause_s: float) -> None:
+            log.info("evaluations_not_read_yet", reason=getattr(error, "reason", ""))
+
+        kept = await retrying(self._store.all, _is_away, first_pause_s, most_pause_s, before_pause=tell)
+        for figures in kept:
+            _show(figures)
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, Unavailable)
 
 
 def _show(figures: Figures) -> None:

@@ -17,8 +17,8 @@ from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room
 from rag.runtime.tasks import together
 from rag.v1.retriever_pb2_grpc import add_RetrieverServiceServicer_to_server
+from services.retriever.adapters.grpc_embedder import GrpcEmbedder
 from services.retriever.adapters.grpc_ingestor import GrpcIngestor
-from services.retriever.adapters.grpc_passage_embedder import GrpcPassageEmbedder
 from services.retriever.adapters.grpc_splitter import GrpcSplitter
 from services.retriever.adapters.http_reranker import HttpReranker
 from services.retriever.adapters.milvus_collection import MilvusCollection
@@ -124,7 +124,7 @@ async def wire(settings: RetrieverSettings) -> AsyncIterator[Room]:
         cache = RetrievalCache(RedisRetrievals(base.redis, settings.cache_ttl_s), contact, known)
         versions = RedisVersions(base.redis, lease_s=settings.call_timeout_s + _LEASE_MARGIN_S)
         upkeep, evaluations = _upkeep(base), Evaluations(RedisEvaluations(base.redis))
-        rebuild = _rebuild(base, upkeep, Finding(known, vectors, Reranking(None, _limits(settings))))
+        rebuild = _rebuild(base, upkeep, finding)
         live, jobs = base.indexes.live, GrpcIngestor(base.ingestor)
         opening = _opening(base)
         servicer = RetrieverServicer(
@@ -186,12 +186,12 @@ def _upkeep(base: _Base) -> _Upkeep:
     return _Upkeep(erasing, deletion, scrubbing, reconciler)
 
 
-def _rebuild(base: _Base, upkeep: _Upkeep, trying: Finding) -> _Rebuild:
+def _rebuild(base: _Base, upkeep: _Upkeep, finding: Finding) -> _Rebuild:
     settings, record, live, store = base.settings, base.record, base.indexes.live, base.store
     embedders, keep_s, cut, use = base.embedders, settings.keep_retired_s, GrpcSplitter(base.ingestor).cut, base.use
     texts = base.catalogue
     workshop = Workshop(
-        store, live, use, catalogue=base.inventory, documents=texts, embedders=embedders, cut=cut, finding=trying
+        store, live, use, catalogue=base.inventory, documents=texts, embedders=embedders, cut=cut, finding=finding
     )
     switching = Switching(record, keep_s, hold_s(is_shared=bool(settings.milvus_uri)))
     rebuilder = Rebuilder(record, workshop, switching, keep_s=keep_s, on_switch=upkeep.reconciler.wake)
@@ -231,7 +231,7 @@ async def _embedders(settings: RetrieverSettings, stack: AsyncExitStack) -> Embe
         for address in addresses
         if address
     ]
-    return Embedders([GrpcPassageEmbedder(peer) for peer in peers])
+    return Embedders([GrpcEmbedder(peer) for peer in peers])
 
 
 async def _reranking(settings: RetrieverSettings, stack: AsyncExitStack) -> Reranking:

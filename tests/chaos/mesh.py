@@ -12,11 +12,11 @@ from pathlib import Path
 
 import psutil
 
+from rag.cli.own_services import free_ports
 from rag.runtime.probe import check
 from rag.runtime.settings import child_environment
 from services.embedded_redis import command, find_binary
 from tests.doubles.fixtures import ModelServer
-from tests.ports import free_ports
 from tests.redis_server import answers
 from tests.waiting import until_sync
 

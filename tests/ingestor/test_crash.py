@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import grpc
 import pytest
 
+from rag.cli.own_services import free_ports
 from rag.runtime.settings import child_environment
 from rag.v1 import ingestor_pb2 as pb
 from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
@@ -18,7 +19,6 @@ from services.ingestor.adapters.redis_control import RedisControl
 from tests.ingestor.conftest import Client
 from tests.ingestor.pdfs import pdf
 from tests.ingestor.refusals import refusal
-from tests.ports import free_ports
 from tests.waiting import until
 
 TEXT = b"The pump in hall one is checked every week."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from tests.ports import free_ports
+from rag.cli.own_services import free_ports
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]

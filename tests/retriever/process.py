@@ -11,9 +11,9 @@ import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from rag.cli.own_services import free_ports
 from rag.runtime.settings import child_environment
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
-from tests.ports import free_ports
 from tests.retriever.room import runs
 from tests.waiting import until
 

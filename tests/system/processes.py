@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from rag.cli.own_services import free_ports
 from rag.runtime.probe import check
 from services.tree import SERVICES
-from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 180.0

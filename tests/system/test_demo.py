@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.ports import free_ports
+from rag.cli.own_services import free_ports
 from tests.system.processes import ROOT, SERVICES
 
 

@@ -16,6 +16,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from rag.backup import REMOVALS_PAUSED
+from rag.durable import sync
 from rag.ids import check_id
 from rag.runtime import failpoints
 from rag.runtime.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
@@ -182,15 +183,7 @@ class _Draft:
             self._path.replace(target)
             # The names are durable only when their folders are.
             for folder in (target.parent, target.parent.parent):
-                _sync_folder(folder)
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+                sync(folder)
 
 
 @contextmanager

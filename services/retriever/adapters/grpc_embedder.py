@@ -1,14 +1,13 @@
-"""The embedder over gRPC: the model it serves, and the vectors of queries."""
+"""The embedder over gRPC: the model it serves, and the vectors of queries and of passages."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import numpy as np
 
-from rag.ids import new_id
-from rag.runtime.context import CallContext, bound
+from rag.runtime.context import bound, new_call
 from rag.runtime.errors import Internal
 from rag.runtime.peers import Peer
 from rag.v1 import embedder_pb2 as pb
@@ -17,6 +16,7 @@ from rag.vectors import Vectors, unpack
 from services.retriever.passages import Model, check_model
 
 _MODEL_S = 5.0
+_BATCH_S = 120.0
 
 
 class GrpcEmbedder:
@@ -29,17 +29,27 @@ class GrpcEmbedder:
     async def model(self) -> Model:
         """Return the model that the embedder serves; Unavailable while it is away."""
         # Asked at the start, on behalf of no caller.
-        with bound(CallContext(new_id("req"), "retriever", time.monotonic() + _MODEL_S)):
+        with bound(new_call("retriever", _MODEL_S)):
             answer = await self._peer.unary(self._stub.GetModel, pb.GetModelRequest())
         return Model(answer.model, answer.revision, answer.dimension)
 
     async def embed(self, text: str, wanted: Model) -> Vectors:
         """Return the vector, shape (dimension,), of the model wanted; FailedPrecondition when the embedder has another."""
-        vectors: list[Vectors] = []
-        async with aclosing(self._peer.stream(self._stub.Embed, pb.EmbedRequest(texts=[text]))) as batches:
-            async for batch in batches:
-                check_model(Model(batch.model, batch.revision, batch.dimension), wanted)
-                vectors.extend(unpack(batch.values, batch.dimension))
-        if len(vectors) != 1 or not np.isfinite(vectors[0]).all():
-            raise Internal("The embedder did not answer with one vector.", "BAD_EMBEDDING")
-        return vectors[0]
+        vector: Vectors = (await self._vectors(pb.EmbedRequest(texts=[text]), wanted))[0]
+        return vector
+
+    async def embed_passages(self, tenant: str, document_id: str, texts: Sequence[str], wanted: Model) -> Vectors:
+        """Return the vectors, shape (len(texts), dimension), of texts of a tenant's document; as `embed` otherwise."""
+        # For no caller, but on behalf of the tenant whose text it is: the cached vectors are theirs.
+        with bound(new_call(tenant, _BATCH_S)):
+            return await self._vectors(pb.EmbedRequest(texts=texts, document_id=document_id), wanted)
+
+    async def _vectors(self, request: pb.EmbedRequest, wanted: Model) -> Vectors:
+        batches: list[Vectors] = []
+        async with aclosing(self._peer.stream(self._stub.Embed, request)) as answers:
+            async for answer in answers:
+                check_model(Model(answer.model, answer.revision, answer.dimension), wanted)
+                batches.append(unpack(answer.values, answer.dimension))
+        if sum(map(len, batches)) != len(request.texts) or not all(np.isfinite(batch).all() for batch in batches):
+            raise Internal("The embedder did not answer with one vector per text.", "BAD_EMBEDDING")
+        return np.concatenate(batches)

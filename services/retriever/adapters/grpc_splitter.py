@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
-from rag.ids import new_id
 from rag.passage import Passage
 from rag.passage_proto import from_proto
-from rag.runtime.context import CallContext, use
+from rag.runtime.context import new_call, use
 from rag.runtime.peers import Peer
 from rag.v1 import ingestor_pb2 as pb
 from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
@@ -28,7 +26,7 @@ class GrpcSplitter:
     async def cut(self, text: Text, pages: AsyncIterator[Page]) -> AsyncGenerator[list[Passage], None]:
         """Yield the passages of a text as its pages come, some at a time."""
         # Not bound to a block: a generator may be closed by another task.
-        use(CallContext(new_id("req"), text.tenant, time.monotonic() + _DOCUMENT_S))
+        use(new_call(text.tenant, _DOCUMENT_S))
         async with aclosing(self._peer.exchange(self._stub.SplitPages, _requests(text, pages))) as answers:
             async for answer in answers:
                 yield [from_proto(passage) for passage in answer.passages]

@@ -20,7 +20,7 @@ from services.retriever.analysis import Analyzer
 from services.retriever.metrics import ROWS_WRITTEN, SEARCH_SECONDS
 from services.retriever.opening import Index
 from services.retriever.parts import Batch
-from services.retriever.passages import Candidate, Model, Place, Row, Scalar
+from services.retriever.passages import Candidate, Place, Row, Scalar
 from services.retriever.retrieval.legs import Scope
 
 T = TypeVar("T")
@@ -55,10 +55,6 @@ class MilvusCollection:
         self._engine = engine
         self._analyzer = analyzer
         self.index = index
-
-    async def model(self) -> Model:
-        """Return the model whose vectors the index holds."""
-        return self.index.model
 
     async def nearest(self, vector: Vectors, scope: Scope, limit: int) -> list[Candidate]:
         """Return the places of the passages nearest to `vector` by cosine similarity, which is their score."""

@@ -23,6 +23,7 @@ from services.retriever.adapters.redis_keys import (
     passages_field,
     translated,
 )
+from services.retriever.adapters.redis_listing import tenants_with_documents
 from services.retriever.rebuild.copying import Copied
 from services.retriever.upkeep.reconciling import Entry, Key
 
@@ -157,21 +158,12 @@ class RedisInventory:
             for tenant, group in groupby(ours, key=itemgetter(0)):
                 yield tenant, [document_id for _, document_id in group]
 
-    async def _tenants(self) -> Sequence[str]:
-        """Return the tenants that have a listing."""
-        found = set()
-        async for key in self._redis.scan_iter("rag:*:documents", _AT_ONCE):
-            parts = bytes(key).decode().split(":")
-            if len(parts) == 3:
-                found.add(parts[1])
-        return sorted(found)
-
     async def _listed(
         self, seen: MutableMapping[str, float] | None = None
     ) -> AsyncIterator[tuple[str, Sequence[tuple[str, float]]]]:
         """Yield the entries of every tenant's listing behind `seen`, in the order of their commits, page by page."""
         seen = {} if seen is None else seen
-        for tenant in await self._tenants():
+        for tenant in await tenants_with_documents(self._redis):
             async for page in self._behind(tenant, seen.get(tenant, -math.inf)):
                 yield tenant, page
                 seen[tenant] = page[-1][1]

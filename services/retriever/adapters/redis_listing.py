@@ -38,5 +38,11 @@ class RedisListing:
     async def tenants(self) -> Sequence[str]:
         """Return the tenants that have documents, sorted."""
         with translated():
-            keys = [bytes(key).decode().split(":") async for key in self._redis.scan_iter("rag:*:documents", _AT_ONCE)]
-        return sorted({parts[1] for parts in keys if len(parts) == 3})
+            return await tenants_with_documents(self._redis)
+
+
+async def tenants_with_documents(redis: Redis) -> Sequence[str]:
+    """Return the tenants that have a listing, sorted."""
+    keys = [bytes(key).decode().split(":") async for key in redis.scan_iter("rag:*:documents", _AT_ONCE)]
+    # Keys of other services may fit the pattern too: ids hold no colon, so ours have three parts.
+    return sorted({parts[1] for parts in keys if len(parts) == 3})

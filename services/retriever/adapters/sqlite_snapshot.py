@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+
+from rag.durable import sync
 
 _WAIT_S = 30.0
 
@@ -34,5 +35,4 @@ def check_database(path: Path) -> None:
         found = [row[0] for row in copy.execute("PRAGMA integrity_check(1)")]
     if found != ["ok"]:
         raise sqlite3.DatabaseError(str(found))
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(path)

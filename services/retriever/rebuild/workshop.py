@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
-from rag.ids import new_id
 from rag.passage import Passage
-from rag.runtime.context import CallContext, bound
+from rag.runtime.context import bound, new_call
 from rag.runtime.errors import Internal, Unavailable
 from rag.vectors import Vectors
 from services.retriever.embedders import Embedders
@@ -59,7 +57,7 @@ class Workshop:
         documents: The same, one by one.
         embedders: Make vectors.
         cut: Cuts texts anew.
-        finding: Asks, by all that a search does except for caches and rerankers.
+        finding: Asks, by all that a search does except for caches; a reranker is not asked.
     """
 
     def __init__(
@@ -132,14 +130,13 @@ class Workshop:
 
 
 class _Respondent:
-    def __init__(self, finding: Finding, index: PassageIndex, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, finding: Finding, index: PassageIndex) -> None:
         self._finding = finding
         self._index = index
-        self._clock = clock
 
     async def best(self, tenant: str, query: str, limit: int) -> Sequence[Passage] | None:
         """Return the best passages that are live, best first; None when nobody can make a vector for this index."""
-        with bound(CallContext(new_id("req"), tenant, self._clock() + _ANSWER_S)):
+        with bound(new_call(tenant, _ANSWER_S)):
             asked = Query(query, top_k=limit, rerank=False)
             async with aclosing(self._finding.find(tenant, asked, self._index)) as events:
                 found = [event async for event in events if isinstance(event, Findings)][-1]
