@@ -113,7 +113,7 @@ async def test_a_hanging_embedder_leaves_time_for_the_words(
     await room.index(tenant, "d1", ["water"])
     words.hangs = True
     for _ in range(2):  # what was degraded is not kept
-        assert await answered(room, tenant, "water", timeout=2) == (["water"], ["KEYWORD_ONLY"])
+        assert await answered(room, tenant, "water", timeout=4) == (["water"], ["KEYWORD_ONLY"])
     code, _ = await refusal(answered(room, tenant, "water", timeout=1, mode=pb.RETRIEVAL_MODE_DENSE))
     assert code in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
     words.left.set()
@@ -136,7 +136,7 @@ async def test_a_hanging_index_is_named_within_the_deadline(room: Retriever, ten
     try:
         modes = (pb.RETRIEVAL_MODE_HYBRID, pb.RETRIEVAL_MODE_DENSE, pb.RETRIEVAL_MODE_KEYWORD)
         for query in ("water", "another"):  # the first one comes from the cache, but its passages do not
-            results = [refusal(answered(room, tenant, query, timeout=1, mode=mode)) for mode in modes for _ in range(2)]
+            results = [refusal(answered(room, tenant, query, timeout=4, mode=mode)) for mode in modes for _ in range(2)]
             assert set(await asyncio.gather(*results)) == {(grpc.StatusCode.UNAVAILABLE, "INDEX_UNAVAILABLE")}
     finally:
         engine.resume()

@@ -91,21 +91,6 @@ def engines(room: Retriever) -> list[psutil.Process]:
         return []
 
 
-async def test_a_hanging_engine_ends_the_call_with_the_callers_deadline(alone: Retriever, tenant: str) -> None:
-    await alone.index(tenant, "d1", ["water"])
-    engine = alone.engine()
-    engine.suspend()
-    try:
-        call = alone.stub.Retrieve(pb.RetrieveRequest(query="water"), metadata=of(tenant), timeout=1)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            [event async for event in call]
-        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert reason(caught.value) == "INDEX_UNAVAILABLE"
-    finally:
-        engine.resume()
-    assert await alone.found(tenant, "water") == ["water"]
-
-
 async def test_it_starts_without_the_embedder_and_is_ready_when_it_comes(
     redis_url: str, tmp_path: Path, tenant: str
 ) -> None:
