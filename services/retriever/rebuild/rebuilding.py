@@ -83,7 +83,7 @@ class Rebuilder:
         self._on_switch = on_switch
         self._clock = clock
         self._sleep = sleep
-        self._rounds = Rounds(idle_s, most_backoff_s)
+        self._rounds = Rounds(idle_s, most_backoff_s, "rebuild_waits")
 
     def wake(self) -> None:
         """Look for a rebuild now."""
@@ -104,9 +104,8 @@ class Rebuilder:
         except LookupError:
             log.info("rebuild_given_up", rebuild_id=building.id if building else "")
         except RagError as error:
-            log.warning("rebuild_waits", reason=error.reason, cause=repr(error.__cause__))
             await self._tell(building, error)
-            return False
+            raise
         except Exception as error:
             # A document that nobody foresaw must not end the other work of this process.
             log.error("unexpected_error", exc_info=error)

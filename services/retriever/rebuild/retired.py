@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from rag.runtime.errors import RagError
 from rag.runtime.logs import get_logger
 from services.retriever.opening import Index
 from services.retriever.rebuild.standing import Standing
@@ -58,7 +57,7 @@ class DropWorker:
         self._store = store
         self._residue = residue
         self._clock = clock
-        self._rounds = Rounds(idle_s, most_backoff_s)
+        self._rounds = Rounds(idle_s, most_backoff_s, "index_not_dropped")
 
     async def run(self) -> None:
         """Drop until cancelled; failures are tried again, later and later."""
@@ -76,18 +75,14 @@ class DropWorker:
                 await self._drop(name)
 
     async def _round(self) -> bool:
-        try:
-            standing = await self._record.standing()
-            if await self._paused():
-                return True
-            in_use = {index.collection for index in standing.in_use()}
-            for retired in standing.retired:
-                if retired.drop_at_ms <= self._clock() * 1000 and retired.index.collection not in in_use:
-                    await self._drop(retired.index.collection)
-                    await self._record.forget(retired.index)
-        except RagError as error:
-            log.warning("index_not_dropped", reason=error.reason, cause=repr(error.__cause__))
-            return False
+        standing = await self._record.standing()
+        if await self._paused():
+            return True
+        in_use = {index.collection for index in standing.in_use()}
+        for retired in standing.retired:
+            if retired.drop_at_ms <= self._clock() * 1000 and retired.index.collection not in in_use:
+                await self._drop(retired.index.collection)
+                await self._record.forget(retired.index)
         return True
 
     async def _drop(self, name: str) -> None:

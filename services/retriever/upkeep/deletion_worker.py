@@ -73,7 +73,7 @@ class DeletionWorker:
         self._sweep_pause_s = sweep_pause_s
         self._batch = batch
         self._clock = clock
-        self._rounds = Rounds(idle_s, most_backoff_s)
+        self._rounds = Rounds(idle_s, most_backoff_s, "deletions_unfinished")
         self._cleared: set[tuple[str, Deletion]] = set()
         self._swept: set[tuple[str, Deletion]] = set()
         self._next_sweep = clock()
@@ -88,19 +88,15 @@ class DeletionWorker:
 
     async def _round(self) -> bool:
         """Do what can be done now; return whether nothing failed."""
-        try:
-            pending = await self._deletions.pending(self._batch)
-            DELETIONS_PENDING.set(len(pending))
-            if await self._paused():
-                return True
-            self._cleared &= {(name, deletion) for name in self._steps for deletion in pending}
-            self._swept &= self._cleared
-            worked = [await self._clear(deletion) for deletion in pending]
-            if self._cleared != self._swept and self._clock() >= self._next_sweep:
-                await self._sweep(pending)
-        except RagError as error:
-            log.warning("deletions_unfinished", reason=error.reason, cause=repr(error.__cause__))
-            return False
+        pending = await self._deletions.pending(self._batch)
+        DELETIONS_PENDING.set(len(pending))
+        if await self._paused():
+            return True
+        self._cleared &= {(name, deletion) for name in self._steps for deletion in pending}
+        self._swept &= self._cleared
+        worked = [await self._clear(deletion) for deletion in pending]
+        if self._cleared != self._swept and self._clock() >= self._next_sweep:
+            await self._sweep(pending)
         return all(worked)
 
     async def _clear(self, deletion: Deletion) -> bool:

@@ -79,7 +79,7 @@ class EraseWorker:
         self._residue = residue
         self._batch = batch
         self._paused = paused
-        self._rounds = Rounds(idle_s, most_backoff_s)
+        self._rounds = Rounds(idle_s, most_backoff_s, "erasures_unreadable")
 
     def wake(self) -> None:
         """Look for due erasures now."""
@@ -91,15 +91,11 @@ class EraseWorker:
 
     async def _round(self) -> bool:
         """Do what is due; return whether all of it succeeded."""
-        try:
-            erasures = await self._queue.due(self._batch)
-            if await self._paused():
-                return True
-            succeeded = [await self._erase(erasure) for erasure in erasures]
-            ERASURES_PENDING.set(await self._queue.pending())
-        except RagError as error:
-            log.warning("erasures_unreadable", reason=error.reason, cause=repr(error.__cause__))
-            return False
+        erasures = await self._queue.due(self._batch)
+        if await self._paused():
+            return True
+        succeeded = [await self._erase(erasure) for erasure in erasures]
+        ERASURES_PENDING.set(await self._queue.pending())
         if len(erasures) == self._batch and all(succeeded):
             self.wake()
         return all(succeeded)

@@ -6,6 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from rag.runtime.errors import RagError
+from rag.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
 _MOST_DOUBLINGS = 10
 
 Paused = Callable[[], Awaitable[bool]]
@@ -23,11 +28,13 @@ class Rounds:
     Args:
         idle_s: The pause after a round that succeeded, in seconds; it doubles with each failure.
         most_backoff_s: The longest pause.
+        trouble: The log's word for a round that was broken off.
     """
 
-    def __init__(self, idle_s: float, most_backoff_s: float) -> None:
+    def __init__(self, idle_s: float, most_backoff_s: float, trouble: str) -> None:
         self._idle_s = idle_s
         self._most_backoff_s = most_backoff_s
+        self._trouble = trouble
         self._awake = asyncio.Event()
 
     def wake(self) -> None:
@@ -35,11 +42,18 @@ class Rounds:
         self._awake.set()
 
     async def run(self, work: Callable[[], Awaitable[bool]]) -> None:
-        """Work until cancelled; `work` returns whether nothing failed."""
+        """Work until cancelled; `work` returns whether nothing failed. A RagError that it raises is logged and counts as a failure."""
         failures = 0
         while True:
             self._awake.clear()
-            failures = 0 if await work() else min(failures + 1, _MOST_DOUBLINGS)
+            failures = 0 if await self._succeeds(work) else min(failures + 1, _MOST_DOUBLINGS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(self._idle_s * 2**failures, self._most_backoff_s)):
                     await self._awake.wait()
+
+    async def _succeeds(self, work: Callable[[], Awaitable[bool]]) -> bool:
+        try:
+            return await work()
+        except RagError as error:
+            log.warning(self._trouble, reason=error.reason, cause=repr(error.__cause__))
+            return False
