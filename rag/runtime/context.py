@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,20 @@ def bound(call: CallContext) -> Iterator[CallContext]:
         yield call
     finally:
         _current.reset(token)
+
+
+def until_s(margin_s: float, share: float) -> float | None:
+    """Return the seconds left for the current call but for a margin, None when it has no deadline; as `asyncio.timeout` takes it.
+
+    Args:
+        margin_s: How long before the deadline to stop, so that the caller can still be told why.
+        share: The most that the margin takes of what is left, 0 to 1.
+
+    Raises:
+        DeadlineExceeded: when none are left.
+    """
+    left_s = remaining_s(math.inf)
+    return None if left_s == math.inf else left_s - min(margin_s, share * left_s)
 
 
 def remaining_s(default: float) -> float:

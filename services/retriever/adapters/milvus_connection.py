@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ import grpc
 from pymilvus import AsyncMilvusClient, MilvusException
 
 from rag.runtime.backoff import retrying
-from rag.runtime.context import remaining_s
+from rag.runtime.context import remaining_s, until_s
 from rag.runtime.errors import Internal, RagError, Unavailable
 from rag.runtime.logs import get_logger
 from rag.runtime.tasks import cancel_all
@@ -80,7 +79,7 @@ class MilvusConnection:
                 raise
 
         try:
-            async with asyncio.timeout(_seconds_left()):
+            async with asyncio.timeout(until_s(0, 0)):
                 return await _at_once_or_later(attempt)
         except TimeoutError as error:
             raise _away() from error
@@ -167,11 +166,6 @@ def _translated(error: Exception) -> RagError:
 
 def _away() -> Unavailable:
     return Unavailable("The index is not reachable.", "INDEX_UNAVAILABLE")
-
-
-def _seconds_left() -> float | None:
-    left = remaining_s(math.inf)
-    return None if math.isinf(left) else left
 
 
 def _count(_error: Exception, _pause_s: float) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from rag.runtime.context import remaining_s
+from rag.runtime.context import until_s
 from rag.runtime.errors import DeadlineExceeded, Unavailable
 from rag.runtime.tasks import together
 from rag.vectors import Vectors
@@ -93,8 +92,7 @@ async def index_in_time() -> AsyncIterator[None]:
         Unavailable: INDEX_UNAVAILABLE.
     """
     try:
-        left_s = remaining_s(math.inf)
-        async with asyncio.timeout(None if left_s == math.inf else left_s - min(_MARGIN_S, _MARGIN_SHARE * left_s)):
+        async with asyncio.timeout(until_s(_MARGIN_S, _MARGIN_SHARE)):
             yield
     except (TimeoutError, DeadlineExceeded) as error:
         raise Unavailable("The index did not answer in time.", "INDEX_UNAVAILABLE") from error

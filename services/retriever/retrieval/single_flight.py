@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from rag.runtime import context
-from rag.runtime.context import remaining_s
+from rag.runtime.context import remaining_s, until_s
 from rag.runtime.errors import DeadlineExceeded, Unavailable
 from rag.runtime.tasks import cancel_all
 
@@ -164,9 +164,8 @@ def _use_deadline(deadline: float) -> None:
 
 
 async def _in_time(news: asyncio.Event) -> None:
-    left_s = remaining_s(math.inf)
     try:
-        async with asyncio.timeout(None if left_s == math.inf else left_s - min(_MARGIN_S, _MARGIN_SHARE * left_s)):
+        async with asyncio.timeout(until_s(_MARGIN_S, _MARGIN_SHARE)):
             await news.wait()
     except TimeoutError as error:
         raise DeadlineExceeded("The deadline passed before the work was done.", "DEADLINE_EXCEEDED") from error
