@@ -12,6 +12,7 @@ from rag.v1 import retriever_pb2 as pb
 from rag.vectors import pack
 from services.retriever.catalogue import Document
 from services.retriever.exporting import Exported, ExportedDocument, ExportedIndex, ExportedRows
+from services.retriever.messages.index import from_index
 from services.retriever.parts import Commit, Header, Part, Passages
 from services.retriever.passages import Model, Row
 
@@ -40,14 +41,7 @@ def from_exported(part: Exported) -> pb.ExportIndexResponse:
     """Return a part of an export as a message."""
     match part:
         case ExportedIndex(index, documents):
-            version = pb.IndexVersion(
-                collection=index.collection,
-                model=index.model.name,
-                revision=index.model.revision,
-                dimension=index.model.dimension,
-                analyzer=index.analyzer,
-            )
-            return pb.ExportIndexResponse(index=pb.ExportedIndex(index=version, documents=documents))
+            return pb.ExportIndexResponse(index=pb.ExportedIndex(index=from_index(index), documents=documents))
         case ExportedDocument(document, accepted_us, title):
             message = pb.ExportedDocument(document=from_document(document), accepted_us=accepted_us, title=title)
             return pb.ExportIndexResponse(document=message)

@@ -65,15 +65,24 @@ def from_description(described: Description) -> pb.GetIndexResponse:
 
 
 def _version(index: Index, described: Description, *, live_at_ms: int = 0, drop_at_ms: int = 0) -> pb.IndexVersion:
+    return from_index(
+        index, rows=described.rows.get(index.collection, 0), live_at=_moment(live_at_ms), drop_at=_moment(drop_at_ms)
+    )
+
+
+def from_index(
+    index: Index, *, rows: int = 0, live_at: Timestamp | None = None, drop_at: Timestamp | None = None
+) -> pb.IndexVersion:
+    """Return an index as a message."""
     return pb.IndexVersion(
         collection=index.collection,
         model=index.model.name,
         revision=index.model.revision,
         dimension=index.model.dimension,
         analyzer=index.analyzer,
-        rows=described.rows.get(index.collection, 0),
-        live_at=_moment(live_at_ms),
-        drop_at=_moment(drop_at_ms),
+        rows=rows,
+        live_at=live_at,
+        drop_at=drop_at,
     )
 
 

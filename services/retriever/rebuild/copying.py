@@ -18,7 +18,6 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Protocol
 
 from rag.runtime import failpoints
@@ -30,7 +29,7 @@ from services.retriever.opening import Index
 from services.retriever.parts import Batch
 from services.retriever.passages import Scalar
 from services.retriever.rebuild.standing import Progress, Stage
-from services.retriever.upkeep.reconciling import Entry, Key, key_of
+from services.retriever.upkeep.reconciling import Entry, Key, counts_of
 
 log = get_logger(__name__)
 
@@ -143,11 +142,7 @@ class Copying:
             documents += len(page)
             passages += sum(entry.passages for entry in page)
         self.progress = replace(self.progress, documents_total=documents, passages_total=passages)
-        last = ""
-        while ids := await self._target.row_ids(last, _ROWS_AT_ONCE):
-            for key, group in groupby(ids, key=key_of):
-                self._there[key] = self._there.get(key, 0) + sum(1 for _ in group)
-            last = ids[-1]
+        self._there = await counts_of(lambda: self._target)
         self._began = self._clock()
 
     async def run(self) -> None:

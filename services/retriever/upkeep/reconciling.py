@@ -118,19 +118,9 @@ class Reconciler:
         rows = await self._live().count()
         if rows == expected:
             return Findings(documents, rows, repaired=repaired)
-        counts = await self._counts()
+        counts = await counts_of(self._live)
         orphans = await self._erase_orphans(list(counts))
         return Findings(documents, rows, orphans, await self._damaged(counts), repaired)
-
-    async def _counts(self) -> Mapping[Key, int]:
-        """Return how many rows each version has."""
-        counts: dict[Key, int] = {}
-        last = ""
-        while ids := await self._live().row_ids(last, _ROWS_AT_ONCE):
-            for key, group in groupby(ids, key=key_of):
-                counts[key] = counts.get(key, 0) + sum(1 for _ in group)
-            last = ids[-1]
-        return counts
 
     async def _erase_orphans(self, keys: Sequence[Key]) -> int:
         """Queue the erasure of what nobody needs. The rows were seen first: a version is open before it has any."""
@@ -158,7 +148,18 @@ class Reconciler:
         return rows != entry.passages and not await self._inventory.unneeded([entry.key])
 
 
-def key_of(row_id: str) -> Key:
+async def counts_of(index: Callable[[], Rows]) -> dict[Key, int]:
+    """Return how many rows each version has in an index; `index` is asked for each page, because another may take its place."""
+    counts: dict[Key, int] = {}
+    last = ""
+    while ids := await index().row_ids(last, _ROWS_AT_ONCE):
+        for key, group in groupby(ids, key=_key_of):
+            counts[key] = counts.get(key, 0) + sum(1 for _ in group)
+        last = ids[-1]
+    return counts
+
+
+def _key_of(row_id: str) -> Key:
     """Return the version that a row is of."""
     tenant, document_id, version, _ = row_id.split("/")
     return Key(tenant, document_id, int(version))
