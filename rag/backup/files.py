@@ -18,6 +18,18 @@ Report = Callable[[str, int, int], None]
 _AT_ONCE = 4 << 20
 
 
+def sums(report: Report, step: str, total: int) -> Callable[[int], None]:
+    """Return what takes the size of each piece that was done of a step, and reports their sum."""
+    done = 0
+
+    def add(size: int) -> None:
+        nonlocal done
+        done += size
+        report(step, done, total)
+
+    return add
+
+
 def entry_of(folder: Path, path: str, report: Callable[[int], None]) -> Entry:
     """Return the entry of a file, reading all of it; `report` is told of each bytes that were read."""
     digest, size = hashlib.sha256(), 0
@@ -38,13 +50,7 @@ def check_files(folder: Path, manifest: Manifest, report: Report) -> None:
     problems = list(_misfits(folder, manifest))
     if problems:
         raise damaged(problems)
-    done = 0
-
-    def count(size: int) -> None:
-        nonlocal done
-        done += size
-        report("hashes", done, manifest.size_bytes)
-
+    count = sums(report, "hashes", manifest.size_bytes)
     changed = [entry.path for entry in manifest.files if entry_of(folder, entry.path, count) != entry]
     problems = [f"{path} was changed: its SHA-256 is another one" for path in changed]
     if problems:

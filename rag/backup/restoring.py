@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rag.backup import UNFINISHED
-from rag.backup.files import Report, check_files, entry_of, sync_tree
+from rag.backup.files import Report, check_files, entry_of, sums, sync_tree
 from rag.backup.manifest import CATALOGUE, Manifest, damaged, load
 from rag.durable import sync
 from rag.runtime.errors import FailedPrecondition
@@ -126,13 +126,7 @@ def _holds_data(data_dir: Path) -> bool:
 
 def _copy(folder: Path, staging: Path, manifest: Manifest, report: Report) -> None:
     shutil.rmtree(staging, ignore_errors=True)
-    done = 0
-
-    def count(size: int) -> None:
-        nonlocal done
-        done += size
-        report("copy", done, manifest.size_bytes)
-
+    count = sums(report, "copy", manifest.size_bytes)
     for entry in manifest.files:
         if entry.path == CATALOGUE:
             continue

@@ -20,7 +20,7 @@ from typing import Protocol
 from redis.asyncio import Redis
 
 from rag.backup.dumping import dump
-from rag.backup.files import Report, check_index, entry_of, link_or_copy, move, sync_tree
+from rag.backup.files import Report, check_index, entry_of, link_or_copy, move, sums, sync_tree
 from rag.backup.manifest import CATALOGUE, INDEX, NAME, Manifest, damaged
 from rag.backup.manifest import dump as as_json
 from rag.backup.pause import paused
@@ -122,13 +122,7 @@ def _keep_uploads(blobs: Path, target: Path) -> None:
 
 def _described(partial: Path, about: About, digest: str, report: Report) -> Manifest:
     paths = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file())
-    total, done = sum((partial / path).stat().st_size for path in paths), 0
-
-    def count(size: int) -> None:
-        nonlocal done
-        done += size
-        report("hashes", done, total)
-
+    count = sums(report, "hashes", sum((partial / path).stat().st_size for path in paths))
     entries = [entry_of(partial, path, count) for path in paths]
     if next(entry.sha256 for entry in entries if entry.path == INDEX) != digest:
         raise damaged([f"{INDEX} is not what the retriever wrote"])

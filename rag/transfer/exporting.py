@@ -92,38 +92,41 @@ class _Run:
 
     async def once(self, before: Manifest | None) -> None:
         """Follow one stream to its end, or leave behind what was whole when it broke."""
-        after = self._last(before)
-        async with aclosing(self._retriever.export(self._tenant, after, _STREAM_S)) as parts:
-            first = await anext(parts)
-            source = source_of(first)
-            if before is not None and before.source != source:
-                message = f"{self._folder} holds vectors of {before.source.model}, the index has others: export to a new folder."
-                raise FailedPrecondition(message, "EXPORT_OTHER_INDEX")
-            manifest = before or Manifest(self._tenant, source)
-            if before is None:  # from here on it is known what the first open shard is of
-                self._folder.mkdir(parents=True, exist_ok=True)
-                write_manifest(self._folder, manifest)
-            writer = Writer(self._folder, manifest, self._shard_bytes)
-            writer.resume()
-            complete = False
-            try:
+        writer = self._resumed(before) if before else None
+        complete = False
+        try:
+            async with aclosing(
+                self._retriever.export(self._tenant, writer.last if writer else "", _STREAM_S)
+            ) as parts:
+                first = await anext(parts)
+                source = source_of(first)
+                if writer is None:
+                    writer = self._begun(source)
+                elif writer.manifest.source != source:
+                    model = writer.manifest.source.model
+                    message = f"{self._folder} holds vectors of {model}, the index has others: export to a new folder."
+                    raise FailedPrecondition(message, "EXPORT_OTHER_INDEX")
                 await self._follow(parts, writer, first.index.documents)
                 complete = True
-            finally:
+        finally:
+            if writer is not None:
                 self.reached = writer.last
                 writer.finish(complete=complete)
+
+    def _begun(self, source: Source) -> Writer:
+        """Return the writer of a new export; from here on it is known what its first open shard is of."""
+        manifest = Manifest(self._tenant, source)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_manifest(self._folder, manifest)
+        return self._resumed(manifest)
+
+    def _resumed(self, manifest: Manifest) -> Writer:
+        writer = Writer(self._folder, manifest, self._shard_bytes)
+        writer.resume()
+        return writer
 
     async def _follow(self, parts: AsyncGenerator[pb.ExportIndexResponse, None], writer: Writer, total: int) -> None:
         self._report(self._tenant, writer.documents, total, writer.passages)
         async for part in parts:
             writer.add(part)
             self._report(self._tenant, writer.documents, max(total, writer.documents), writer.passages)
-
-    def _last(self, before: Manifest | None) -> str:
-        """Where to begin: behind the last whole document of the files."""
-        if before is None:
-            return ""
-        writer = Writer(self._folder, before, self._shard_bytes)
-        writer.resume()
-        writer.finish(complete=False)
-        return writer.last
