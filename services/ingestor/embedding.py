@@ -65,6 +65,7 @@ class PatientEmbedder:
         embedder: Is asked.
         document_id: Whose texts they are.
         on_limit: Hears when a wait for a rate limit begins and when it ends.
+        on_trouble: Hears of each error that is waited out.
         most_absence_s: How long the embedder may be away before its error is raised.
         pause: Waits so many seconds.
         clock: Seconds.
@@ -75,6 +76,7 @@ class PatientEmbedder:
         embedder: Embedder,
         document_id: str,
         on_limit: Callable[[RateLimits], None],
+        on_trouble: Callable[[Exception], None],
         *,
         most_absence_s: float = MOST_ABSENCE_S,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -83,6 +85,7 @@ class PatientEmbedder:
         self._embedder = embedder
         self._document_id = document_id
         self._on_limit = on_limit
+        self._on_trouble = on_trouble
         self._most_absence_s = most_absence_s
         self._pause = pause
         self._clock = clock
@@ -100,6 +103,7 @@ class PatientEmbedder:
         def note(error: Exception, pause_s: float) -> None:
             nonlocal trouble
             trouble = error
+            self._on_trouble(error)
             EMBED_WAITS.labels(getattr(error, "reason", "")).inc()
             log.info("embed_waits", reason=getattr(error, "reason", ""), pause_s=round(pause_s, 2))
 

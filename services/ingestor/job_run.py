@@ -80,6 +80,7 @@ class JobRun:
         self._rules = room.rules
         self._job = lease.job
         self._progress = Progress()
+        self._trouble = lease.job.trouble
         self._writing = asyncio.Lock()
 
     async def process(self) -> None:
@@ -153,7 +154,7 @@ class JobRun:
                         await self._wait(error, retries)
         except TimeoutError as error:
             limit_s = self._rules.job_deadline_s
-            trouble = self._job.trouble.message if self._job.trouble else "none"
+            trouble = self._trouble.message if self._trouble else "none"
             message = f"The document was not indexed within {limit_s:g} seconds; the last trouble: {trouble}"
             raise DeadlineExceeded(message, "JOB_TIMEOUT") from error
 
@@ -174,19 +175,25 @@ class JobRun:
 
     def _pipeline(self, path: Path) -> Pipeline:
         # Written before the commit, progress tells a later worker that the version it finds live is this job's.
-        observer = Observer(progress=self._note, before_commit=lambda: self._keep(self._advanced))
+        observer = Observer(
+            progress=self._note, trouble=self._note_trouble, before_commit=lambda: self._keep(self._advanced)
+        )
         lease = self._lease
         return Pipeline(self._room.stages, lease.upload, lease.fence, path, observer=observer, slot=self._slot)
 
     def _note(self, progress: Progress) -> None:
         self._progress = progress
 
+    def _note_trouble(self, error: Exception) -> None:
+        if isinstance(error, RagError):
+            self._trouble = JobError(error.reason, error.message)
+
     async def _wait(self, error: RagError, retries: int) -> None:
         jitter = full_jitter(retries, _FIRST_PAUSE_S, _LONGEST_PAUSE_S, self._room.random_unit)
         pause = max(asked_s(error), jitter)
         RETRIES.labels(error.reason).inc()
         log.warning("job_waits", reason=error.reason, pause_s=round(pause, 2), cause=repr(error.__cause__))
-        trouble = JobError(error.reason, error.message)
+        trouble = self._trouble = JobError(error.reason, error.message)
         await self._keep(lambda job: self._advanced(job).troubled(trouble, self._now()))
         await self._room.pause(pause)
 

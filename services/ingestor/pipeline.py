@@ -37,9 +37,10 @@ _EMBED_CALLS = 3
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Who follows a run: `progress` hears of every change, `before_commit` may still stop it by raising."""
+    """Who follows a run: `progress` hears of changes, `trouble` of what is waited out, `before_commit` may still stop it by raising."""
 
     progress: Callable[[Progress], None]
+    trouble: Callable[[Exception], None]
     before_commit: Callable[[], Awaitable[None]]
 
 
@@ -91,7 +92,7 @@ class Pipeline:
         self._opening = Opening()
         self._page_split = 0
         self._is_split = False
-        self._embedder = PatientEmbedder(stages.embedder, upload.document_id, self._limited)
+        self._embedder = PatientEmbedder(stages.embedder, upload.document_id, self._limited, observer.trouble)
         self._pages: asyncio.Queue[Page | None] = asyncio.Queue(_PAGES_AHEAD)
         self._batches = Batches(stages.batch_tokens)
         self._taking = asyncio.Lock()

@@ -106,11 +106,12 @@ class Room:
     retriever: Retriever
     stages: Stages
     told: list[Progress] = field(default_factory=list)
+    troubles: list[Exception] = field(default_factory=list)
     commits: int = 0
 
     async def run(self, reader: Reader, uploaded: Upload | None = None, slots: Slots | None = None) -> int:
         self.stages = Stages(reader, self.stages.counter, self.stages.embedder, self.stages.index, Sizes(60, 10), 256)
-        observer = Observer(self.told.append, self._before_commit)
+        observer = Observer(self.told.append, self.troubles.append, self._before_commit)
         async with (slots or Slots(1, 0)).slot() as slot:
             pipeline = Pipeline(self.stages, uploaded or upload(), 5, Path("/nowhere"), observer=observer, slot=slot)
             return await pipeline.run()
@@ -195,6 +196,7 @@ async def test_an_embedder_that_is_busy_by_itself_is_waited_for_but_is_no_rate_l
     room.embedder.failures = [Overloaded("Busy.", "EMBEDDER_BUSY", 0.01)]
     await room.run(Reader(pages(2)))
     assert room.told[-1].rate_limit_waits == 0
+    assert [trouble.reason for trouble in room.troubles] == ["EMBEDDER_BUSY"]
 
 
 async def test_a_short_absence_of_the_embedder_is_waited_out(room):
@@ -342,7 +344,9 @@ async def test_an_embedder_that_stays_away_is_given_up_after_a_while():
         pauses.append(seconds)
         now[0] += seconds
 
-    patient = PatientEmbedder(Away(), "doc", lambda _: None, most_absence_s=60, pause=pause, clock=lambda: now[0])
+    patient = PatientEmbedder(
+        Away(), "doc", lambda _: None, lambda _: None, most_absence_s=60, pause=pause, clock=lambda: now[0]
+    )
     with pytest.raises(Unavailable):
         await patient.embed(["text"])
     assert 60 <= now[0] <= 75
