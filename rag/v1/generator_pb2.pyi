@@ -21,6 +21,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    """Not set."""
+    ROLE_USER: _Role.ValueType  # 1
+    """The one who asks."""
+    ROLE_ASSISTANT: _Role.ValueType  # 2
+    """The one who answers."""
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """Role says who spoke."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+"""Not set."""
+ROLE_USER: Role.ValueType  # 1
+"""The one who asks."""
+ROLE_ASSISTANT: Role.ValueType  # 2
+"""The one who answers."""
+Global___Role: _TypeAlias = Role  # noqa: Y015
+
 class _Stage:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -35,6 +59,10 @@ class _StageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stage.ValueType
     """The index is being searched."""
     STAGE_GENERATION: _Stage.ValueType  # 3
     """The model is writing."""
+    STAGE_CACHE: _Stage.ValueType  # 4
+    """The cache is being asked."""
+    STAGE_REWRITING: _Stage.ValueType  # 5
+    """The question is being rewritten so that it can be understood without the conversation."""
 
 class Stage(_Stage, metaclass=_StageEnumTypeWrapper):
     """Stage is a stage of an answer."""
@@ -47,6 +75,10 @@ STAGE_RETRIEVAL: Stage.ValueType  # 2
 """The index is being searched."""
 STAGE_GENERATION: Stage.ValueType  # 3
 """The model is writing."""
+STAGE_CACHE: Stage.ValueType  # 4
+"""The cache is being asked."""
+STAGE_REWRITING: Stage.ValueType  # 5
+"""The question is being rewritten so that it can be understood without the conversation."""
 Global___Stage: _TypeAlias = Stage  # noqa: Y015
 
 class _CacheLayer:
@@ -59,6 +91,12 @@ class _CacheLayerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheLayer
     """Not set."""
     CACHE_LAYER_NONE: _CacheLayer.ValueType  # 1
     """The answer was made for this question."""
+    CACHE_LAYER_EXACT: _CacheLayer.ValueType  # 2
+    """The same question was answered before."""
+    CACHE_LAYER_SEMANTIC: _CacheLayer.ValueType  # 3
+    """A question of the same meaning was answered before."""
+    CACHE_LAYER_SHARED: _CacheLayer.ValueType  # 4
+    """Another caller asked the same at the same time, and both got one answer."""
 
 class CacheLayer(_CacheLayer, metaclass=_CacheLayerEnumTypeWrapper):
     """CacheLayer tells which cache an answer came from."""
@@ -67,6 +105,12 @@ CACHE_LAYER_UNSPECIFIED: CacheLayer.ValueType  # 0
 """Not set."""
 CACHE_LAYER_NONE: CacheLayer.ValueType  # 1
 """The answer was made for this question."""
+CACHE_LAYER_EXACT: CacheLayer.ValueType  # 2
+"""The same question was answered before."""
+CACHE_LAYER_SEMANTIC: CacheLayer.ValueType  # 3
+"""A question of the same meaning was answered before."""
+CACHE_LAYER_SHARED: CacheLayer.ValueType  # 4
+"""Another caller asked the same at the same time, and both got one answer."""
 Global___CacheLayer: _TypeAlias = CacheLayer  # noqa: Y015
 
 class _FinishReason:
@@ -110,6 +154,8 @@ class GenerateRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     TEMPERATURE_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
+    USE_CACHE_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """The question: 1 to 8,192 characters, not only white space."""
     top_k: _builtins.int
@@ -124,9 +170,19 @@ class GenerateRequest(_message.Message):
     """The longest answer in tokens of the model: 1 to 8,192. The server has a default."""
     temperature: _builtins.float
     """How freely the model words the answer, 0 to 2. The server has a default."""
+    use_cache: _builtins.bool
+    """Whether the answer may come from the cache, or be shared with others who ask the same at the same time. A cached answer is
+    checked against the catalogue, so it is never an old one. Default true.
+    """
     @_builtins.property
     def filter(self) -> _passage_pb2.Filter:
         """Narrows the search."""
+
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
+        """The conversation so far, oldest turn first, without the question: at most 100 turns, 65,536 characters together. The oldest
+        turns are left out when they do not fit into the prompt.
+        """
 
     def __init__(
         self,
@@ -138,10 +194,12 @@ class GenerateRequest(_message.Message):
         filter: _passage_pb2.Filter | None = ...,
         max_tokens: _builtins.int | None = ...,
         temperature: _builtins.float | None = ...,
+        history: _abc.Iterable[Global___Turn] | None = ...,
+        use_cache: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_min_score", b"_min_score", "_temperature", b"_temperature", "_top_k", b"_top_k", "filter", b"filter", "max_tokens", b"max_tokens", "min_score", b"min_score", "temperature", b"temperature", "top_k", b"top_k"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_min_score", b"_min_score", "_temperature", b"_temperature", "_top_k", b"_top_k", "_use_cache", b"_use_cache", "filter", b"filter", "max_tokens", b"max_tokens", "min_score", b"min_score", "temperature", b"temperature", "top_k", b"top_k", "use_cache", b"use_cache"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_min_score", b"_min_score", "_temperature", b"_temperature", "_top_k", b"_top_k", "filter", b"filter", "max_tokens", b"max_tokens", "min_score", b"min_score", "mode", b"mode", "question", b"question", "temperature", b"temperature", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_min_score", b"_min_score", "_temperature", b"_temperature", "_top_k", b"_top_k", "_use_cache", b"_use_cache", "filter", b"filter", "history", b"history", "max_tokens", b"max_tokens", "min_score", b"min_score", "mode", b"mode", "question", b"question", "temperature", b"temperature", "top_k", b"top_k", "use_cache", b"use_cache"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
@@ -151,6 +209,8 @@ class GenerateRequest(_message.Message):
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
     _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
     _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    _WhichOneofReturnType__use_cache: _TypeAlias = _typing.Literal["use_cache"]  # noqa: Y015
+    _WhichOneofArgType__use_cache: _TypeAlias = _typing.Literal["_use_cache", b"_use_cache"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
     @_typing.overload
@@ -159,8 +219,36 @@ class GenerateRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__use_cache) -> _WhichOneofReturnType__use_cache | None: ...
 
 Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
+
+@_typing.final
+class Turn(_message.Message):
+    """Turn is one turn of a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    role: Global___Role.ValueType
+    """Who spoke."""
+    text: _builtins.str
+    """What was said: 1 to 32,768 characters."""
+    def __init__(
+        self,
+        *,
+        role: Global___Role.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["role", b"role", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Turn: _TypeAlias = Turn  # noqa: Y015
 
 @_typing.final
 class GenerateResponse(_message.Message):
@@ -382,6 +470,9 @@ class Citation(_message.Message):
     QUOTE_FIELD_NUMBER: _builtins.int
     QUOTE_START_FIELD_NUMBER: _builtins.int
     QUOTE_END_FIELD_NUMBER: _builtins.int
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SUPPORT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The number of the source."""
     passage_id: _builtins.str
@@ -398,6 +489,12 @@ class Citation(_message.Message):
     """The first character of the quote in the document's extracted text, counted as in Passage."""
     quote_end: _builtins.int
     """One past the last character of the quote."""
+    document_id: _builtins.str
+    """The document cited."""
+    version: _builtins.int
+    """The version of the document."""
+    support: _builtins.float
+    """How much of what the statement says, by its words, stands in the quote: 0 to 1."""
     def __init__(
         self,
         *,
@@ -409,10 +506,13 @@ class Citation(_message.Message):
         quote: _builtins.str = ...,
         quote_start: _builtins.int = ...,
         quote_end: _builtins.int = ...,
+        document_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        support: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["char_end", b"char_end", "char_start", b"char_start", "number", b"number", "page", b"page", "passage_id", b"passage_id", "quote", b"quote", "quote_end", b"quote_end", "quote_start", b"quote_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["char_end", b"char_end", "char_start", b"char_start", "document_id", b"document_id", "number", b"number", "page", b"page", "passage_id", b"passage_id", "quote", b"quote", "quote_end", b"quote_end", "quote_start", b"quote_start", "support", b"support", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -434,10 +534,16 @@ class Usage(_message.Message):
     STAGES_FIELD_NUMBER: _builtins.int
     FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     TOTAL_MS_FIELD_NUMBER: _builtins.int
+    FROM_CACHE_FIELD_NUMBER: _builtins.int
+    FALLBACK_USED_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
+    DROPPED_MARKERS_FIELD_NUMBER: _builtins.int
+    REMOVED_LINKS_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
-    """Tokens the model read; 0 when no model was asked."""
+    """Tokens the models read for this caller, those of the question's rewriting included; 0 when none was asked."""
     output_tokens: _builtins.int
-    """Tokens the model wrote; 0 when no model was asked."""
+    """Tokens the models wrote for this caller; 0 when none was asked."""
     estimated: _builtins.bool
     """True when the server did not report its tokens and they are an upper bound."""
     cost_usd: _builtins.float
@@ -445,13 +551,25 @@ class Usage(_message.Message):
     model: _builtins.str
     """The model that wrote the answer; empty when none was asked."""
     provider: _builtins.str
-    """Who ran it: "openai" or "extractive"."""
+    """Who ran it: "openai", the name of a fallback, or "extractive"."""
     cache_layer: Global___CacheLayer.ValueType
     """Which cache the answer came from."""
     first_token_ms: _builtins.float
     """Milliseconds from the question to its first token; not set when there was none."""
     total_ms: _builtins.float
     """Milliseconds from the question to this event."""
+    from_cache: _builtins.bool
+    """True when the answer was not made for this caller: it costs nothing then. `cache_layer` says where it came from."""
+    fallback_used: _builtins.bool
+    """True when another than the first model wrote the answer, because the first did not."""
+    unsupported_sentences: _builtins.int
+    """How many sentences of the answer have no citation whose quote supports them."""
+    dropped_markers: _builtins.int
+    """How many markers were dropped because they resolved to no source."""
+    removed_links: _builtins.int
+    """How many links and images were made inactive because no source holds their address."""
+    cached_input_tokens: _builtins.int
+    """Those of the input tokens that the server had cached and charges less for."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageTime]:
         """What each stage took, in the order they began."""
@@ -469,10 +587,16 @@ class Usage(_message.Message):
         stages: _abc.Iterable[Global___StageTime] | None = ...,
         first_token_ms: _builtins.float | None = ...,
         total_ms: _builtins.float = ...,
+        from_cache: _builtins.bool = ...,
+        fallback_used: _builtins.bool = ...,
+        unsupported_sentences: _builtins.int = ...,
+        dropped_markers: _builtins.int = ...,
+        removed_links: _builtins.int = ...,
+        cached_input_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_first_token_ms", b"_first_token_ms", "cost_usd", b"cost_usd", "first_token_ms", b"first_token_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_first_token_ms", b"_first_token_ms", "cache_layer", b"cache_layer", "cost_usd", b"cost_usd", "estimated", b"estimated", "first_token_ms", b"first_token_ms", "input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens", "provider", b"provider", "stages", b"stages", "total_ms", b"total_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_first_token_ms", b"_first_token_ms", "cache_layer", b"cache_layer", "cached_input_tokens", b"cached_input_tokens", "cost_usd", b"cost_usd", "dropped_markers", b"dropped_markers", "estimated", b"estimated", "fallback_used", b"fallback_used", "first_token_ms", b"first_token_ms", "from_cache", b"from_cache", "input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens", "provider", b"provider", "removed_links", b"removed_links", "stages", b"stages", "total_ms", b"total_ms", "unsupported_sentences", b"unsupported_sentences"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_usd: _TypeAlias = _typing.Literal["cost_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_usd: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd"]  # noqa: Y015
@@ -532,3 +656,47 @@ class Done(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Done: _TypeAlias = Done  # noqa: Y015
+
+@_typing.final
+class ForgetAnswersRequest(_message.Message):
+    """ForgetAnswersRequest names a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    document_id: _builtins.str
+    """The document's id."""
+    def __init__(
+        self,
+        *,
+        document_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetAnswersRequest: _TypeAlias = ForgetAnswersRequest  # noqa: Y015
+
+@_typing.final
+class ForgetAnswersResponse(_message.Message):
+    """ForgetAnswersResponse tells what was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
+    forgotten: _builtins.int
+    """How many answers there were."""
+    def __init__(
+        self,
+        *,
+        forgotten: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forgotten", b"forgotten"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetAnswersResponse: _TypeAlias = ForgetAnswersResponse  # noqa: Y015

@@ -40,6 +40,11 @@ class GeneratorServiceStub:
                 request_serializer=rag_dot_v1_dot_generator__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=rag_dot_v1_dot_generator__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.ForgetAnswers = channel.unary_unary(
+                '/rag.v1.GeneratorService/ForgetAnswers',
+                request_serializer=rag_dot_v1_dot_generator__pb2.ForgetAnswersRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_generator__pb2.ForgetAnswersResponse.FromString,
+                _registered_method=True)
 
 
 class GeneratorServiceServicer:
@@ -56,6 +61,13 @@ class GeneratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetAnswers(self, request, context):
+        """ForgetAnswers erases the cached answers that were made from a document. RetrieverService calls it when a document is deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GeneratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -63,6 +75,11 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=rag_dot_v1_dot_generator__pb2.GenerateRequest.FromString,
                     response_serializer=rag_dot_v1_dot_generator__pb2.GenerateResponse.SerializeToString,
+            ),
+            'ForgetAnswers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetAnswers,
+                    request_deserializer=rag_dot_v1_dot_generator__pb2.ForgetAnswersRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_generator__pb2.ForgetAnswersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -93,6 +110,33 @@ class GeneratorService:
             '/rag.v1.GeneratorService/Generate',
             rag_dot_v1_dot_generator__pb2.GenerateRequest.SerializeToString,
             rag_dot_v1_dot_generator__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetAnswers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.GeneratorService/ForgetAnswers',
+            rag_dot_v1_dot_generator__pb2.ForgetAnswersRequest.SerializeToString,
+            rag_dot_v1_dot_generator__pb2.ForgetAnswersResponse.FromString,
             options,
             channel_credentials,
             insecure,

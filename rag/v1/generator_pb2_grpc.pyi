@@ -39,6 +39,8 @@ class GeneratorServiceStub:
     failure ends the stream with a status instead. `sequence` counts the events from 1 without a gap. Closing the call
     stops the model.
     """
+    ForgetAnswers: _grpc.UnaryUnaryMultiCallable[_generator_pb2.ForgetAnswersRequest, _generator_pb2.ForgetAnswersResponse]
+    """ForgetAnswers erases the cached answers that were made from a document. RetrieverService calls it when a document is deleted."""
 
 @_typing.type_check_only
 class GeneratorServiceAsyncStub(GeneratorServiceStub):
@@ -51,6 +53,8 @@ class GeneratorServiceAsyncStub(GeneratorServiceStub):
     failure ends the stream with a status instead. `sequence` counts the events from 1 without a gap. Closing the call
     stops the model.
     """
+    ForgetAnswers: _aio.UnaryUnaryMultiCallable[_generator_pb2.ForgetAnswersRequest, _generator_pb2.ForgetAnswersResponse]  # type: ignore[assignment]
+    """ForgetAnswers erases the cached answers that were made from a document. RetrieverService calls it when a document is deleted."""
 
 class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
     """GeneratorService answers questions from a tenant's documents."""
@@ -66,5 +70,13 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
         failure ends the stream with a status instead. `sequence` counts the events from 1 without a gap. Closing the call
         stops the model.
         """
+
+    @_abc_1.abstractmethod
+    def ForgetAnswers(
+        self,
+        request: _generator_pb2.ForgetAnswersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generator_pb2.ForgetAnswersResponse, _abc.Awaitable[_generator_pb2.ForgetAnswersResponse]]:
+        """ForgetAnswers erases the cached answers that were made from a document. RetrieverService calls it when a document is deleted."""
 
 def add_GeneratorServiceServicer_to_server(servicer: GeneratorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

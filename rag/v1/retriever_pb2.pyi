@@ -386,6 +386,108 @@ class RetrieveSummary(_message.Message):
 Global___RetrieveSummary: _TypeAlias = RetrieveSummary  # noqa: Y015
 
 @_typing.final
+class DocumentVersion(_message.Message):
+    """DocumentVersion is one version of a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    document_id: _builtins.str
+    """The document's id."""
+    version: _builtins.int
+    """The version."""
+    def __init__(
+        self,
+        *,
+        document_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DocumentVersion: _TypeAlias = DocumentVersion  # noqa: Y015
+
+@_typing.final
+class CheckDocumentsRequest(_message.Message):
+    """CheckDocumentsRequest asks about versions of documents, or with none about the state of the catalogue alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    SINCE_COMMIT_FIELD_NUMBER: _builtins.int
+    since_commit: _builtins.int
+    """Tells the documents committed after this count of commits. Not set: none are told."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentVersion]:
+        """The versions to look at: at most 100."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___DocumentVersion] | None = ...,
+        since_commit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_since_commit", b"_since_commit", "since_commit", b"since_commit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since_commit", b"_since_commit", "since_commit", b"since_commit", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__since_commit: _TypeAlias = _typing.Literal["since_commit"]  # noqa: Y015
+    _WhichOneofArgType__since_commit: _TypeAlias = _typing.Literal["_since_commit", b"_since_commit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__since_commit) -> _WhichOneofReturnType__since_commit | None: ...
+
+Global___CheckDocumentsRequest: _TypeAlias = CheckDocumentsRequest  # noqa: Y015
+
+@_typing.final
+class CheckDocumentsResponse(_message.Message):
+    """CheckDocumentsResponse tells the state of a catalogue, all of it read in one step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    COMMITS_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    COMMITTED_FIELD_NUMBER: _builtins.int
+    HAS_MORE_FIELD_NUMBER: _builtins.int
+    index: _builtins.str
+    """The index in use: its name changes when passages are found in another way."""
+    state: _builtins.str
+    """Changes with every commit and deletion. While it is the same, nothing changed."""
+    commits: _builtins.int
+    """How many commits there have been."""
+    has_more: _builtins.bool
+    """True when there are more of them than were told."""
+    @_builtins.property
+    def gone(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentVersion]:
+        """Those of the versions that are not live."""
+
+    @_builtins.property
+    def committed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The documents committed after `since_commit` that are live, newest first, at most 100."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.str = ...,
+        state: _builtins.str = ...,
+        commits: _builtins.int = ...,
+        gone: _abc.Iterable[Global___DocumentVersion] | None = ...,
+        committed: _abc.Iterable[_builtins.str] | None = ...,
+        has_more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commits", b"commits", "committed", b"committed", "gone", b"gone", "has_more", b"has_more", "index", b"index", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckDocumentsResponse: _TypeAlias = CheckDocumentsResponse  # noqa: Y015
+
+@_typing.final
 class Document(_message.Message):
     """Document is an entry of the catalogue: the live version of a document."""
 

@@ -46,6 +46,11 @@ class RetrieverServiceStub:
                 request_serializer=rag_dot_v1_dot_retriever__pb2.IndexRequest.SerializeToString,
                 response_deserializer=rag_dot_v1_dot_retriever__pb2.IndexResponse.FromString,
                 _registered_method=True)
+        self.CheckDocuments = channel.unary_unary(
+                '/rag.v1.RetrieverService/CheckDocuments',
+                request_serializer=rag_dot_v1_dot_retriever__pb2.CheckDocumentsRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_retriever__pb2.CheckDocumentsResponse.FromString,
+                _registered_method=True)
         self.ListDocuments = channel.unary_unary(
                 '/rag.v1.RetrieverService/ListDocuments',
                 request_serializer=rag_dot_v1_dot_retriever__pb2.ListDocumentsRequest.SerializeToString,
@@ -120,6 +125,14 @@ class RetrieverServiceServicer:
         """Index writes one version of a document. The client sends a header, then passages, then a commit, and closes its
         side. The server answers progress for every batch of passages it wrote, then the committed document, and ends.
         Nothing is visible before the commit; a stream that ends without one leaves nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckDocuments(self, request, context):
+        """CheckDocuments tells the state of the caller's catalogue, and what an answer made earlier needs to know: which of its
+        documents are not live any more, and which documents were committed since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,6 +234,11 @@ def add_RetrieverServiceServicer_to_server(servicer, server):
                     servicer.Index,
                     request_deserializer=rag_dot_v1_dot_retriever__pb2.IndexRequest.FromString,
                     response_serializer=rag_dot_v1_dot_retriever__pb2.IndexResponse.SerializeToString,
+            ),
+            'CheckDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckDocuments,
+                    request_deserializer=rag_dot_v1_dot_retriever__pb2.CheckDocumentsRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_retriever__pb2.CheckDocumentsResponse.SerializeToString,
             ),
             'ListDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDocuments,
@@ -334,6 +352,33 @@ class RetrieverService:
             '/rag.v1.RetrieverService/Index',
             rag_dot_v1_dot_retriever__pb2.IndexRequest.SerializeToString,
             rag_dot_v1_dot_retriever__pb2.IndexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.RetrieverService/CheckDocuments',
+            rag_dot_v1_dot_retriever__pb2.CheckDocumentsRequest.SerializeToString,
+            rag_dot_v1_dot_retriever__pb2.CheckDocumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,10 @@ class RetrieverServiceStub:
     side. The server answers progress for every batch of passages it wrote, then the committed document, and ends.
     Nothing is visible before the commit; a stream that ends without one leaves nothing.
     """
+    CheckDocuments: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.CheckDocumentsRequest, _retriever_pb2.CheckDocumentsResponse]
+    """CheckDocuments tells the state of the caller's catalogue, and what an answer made earlier needs to know: which of its
+    documents are not live any more, and which documents were committed since.
+    """
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.ListDocumentsRequest, _retriever_pb2.ListDocumentsResponse]
     """ListDocuments lists the committed documents, newest first."""
     GetDocument: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.GetDocumentRequest, _retriever_pb2.GetDocumentResponse]
@@ -94,6 +98,10 @@ class RetrieverServiceAsyncStub(RetrieverServiceStub):
     """Index writes one version of a document. The client sends a header, then passages, then a commit, and closes its
     side. The server answers progress for every batch of passages it wrote, then the committed document, and ends.
     Nothing is visible before the commit; a stream that ends without one leaves nothing.
+    """
+    CheckDocuments: _aio.UnaryUnaryMultiCallable[_retriever_pb2.CheckDocumentsRequest, _retriever_pb2.CheckDocumentsResponse]  # type: ignore[assignment]
+    """CheckDocuments tells the state of the caller's catalogue, and what an answer made earlier needs to know: which of its
+    documents are not live any more, and which documents were committed since.
     """
     ListDocuments: _aio.UnaryUnaryMultiCallable[_retriever_pb2.ListDocumentsRequest, _retriever_pb2.ListDocumentsResponse]  # type: ignore[assignment]
     """ListDocuments lists the committed documents, newest first."""
@@ -154,6 +162,16 @@ class RetrieverServiceServicer(metaclass=_abc_1.ABCMeta):
         """Index writes one version of a document. The client sends a header, then passages, then a commit, and closes its
         side. The server answers progress for every batch of passages it wrote, then the committed document, and ends.
         Nothing is visible before the commit; a stream that ends without one leaves nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckDocuments(
+        self,
+        request: _retriever_pb2.CheckDocumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retriever_pb2.CheckDocumentsResponse, _abc.Awaitable[_retriever_pb2.CheckDocumentsResponse]]:
+        """CheckDocuments tells the state of the caller's catalogue, and what an answer made earlier needs to know: which of its
+        documents are not live any more, and which documents were committed since.
         """
 
     @_abc_1.abstractmethod
