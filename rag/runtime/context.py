@@ -72,6 +72,15 @@ def until_s(margin_s: float, share: float) -> float | None:
     return None if left_s == math.inf else left_s - min(margin_s, share * left_s)
 
 
+def share_s(most_s: float, share: float) -> float:
+    """Return the seconds that work on the side may take: a share of those left for the current call, and at most `most_s`.
+
+    Raises:
+        DeadlineExceeded: when none are left.
+    """
+    return min(most_s, share * remaining_s(most_s / share))
+
+
 def remaining_s(default: float) -> float:
     """Return the seconds left for the current call, `default` when it has no deadline.
 

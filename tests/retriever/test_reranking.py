@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -227,6 +228,29 @@ async def test_after_failures_it_is_left_alone_for_a_while_and_then_tried_once()
     now[0], judge.fails = 22.0, False
     assert [await ask() for _ in range(3)] == [True] * 3
     assert judge.asked == 7
+
+
+async def test_a_search_that_is_left_while_it_tries_leaves_room_for_the_next() -> None:
+    now, judge = [0.0], Judge()
+    reranking = Reranking(judge, Limits(), pause_s=10, clock=lambda: now[0])
+    picked = [Picked(Ranked(Place("d", 1, 0), 1.0), Row(PASSAGE, "title"))]
+    for _ in range(3):
+        await reranking.rerank("query", picked)
+    now[0], asked, good = 11.0, asyncio.Event(), judge.scores
+
+    async def never(query, texts):
+        asked.set()
+        await asyncio.Event().wait()
+
+    judge.fails, judge.scores = False, never
+    left = asyncio.create_task(reranking.rerank("query", picked))
+    await asked.wait()
+    judge.scores = good
+    assert isinstance(await reranking.rerank("query", picked), Notice)
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    assert not isinstance(await reranking.rerank("query", picked), Notice)
 
 
 async def test_equal_scores_keep_the_order_of_the_search() -> None:

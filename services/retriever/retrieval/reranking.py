@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rag.passage import in_context
+from rag.runtime.breaker import Breaker
 from rag.runtime.context import remaining_s
 from rag.runtime.errors import RagError
 from rag.runtime.logs import get_logger
@@ -65,10 +66,7 @@ class Reranking:
     ) -> None:
         self._reranker = reranker
         self._limits = limits
-        self._pause_s = pause_s
-        self._clock = clock
-        self._failures = 0
-        self._paused_until = -math.inf
+        self._breaker = Breaker("reranker", _MOST_FAILURES, pause_s, clock=clock)
 
     @property
     def name(self) -> str:
@@ -81,7 +79,8 @@ class Reranking:
 
     async def rerank(self, query: str, picked: Sequence[Picked]) -> list[Picked] | Notice:
         """Return the passages with their new scores, best first, or the notice that this was skipped."""
-        if self._reranker is None or not self._may_ask():
+        attempt = self._breaker.enter() if self._reranker else None
+        if self._reranker is None or attempt is None:
             RERANKS.labels("paused").inc()
             return RERANK_SKIPPED
         texts = [in_context(one.row.title, one.row.passage.heading, one.row.passage.text) for one in picked]
@@ -89,26 +88,16 @@ class Reranking:
             with RERANK_SECONDS.time():
                 async with asyncio.timeout(min(self._limits.timeout_s, remaining_s(math.inf) * _SHARE)):
                     scores = await self._reranker.scores(query, texts)
+            attempt.succeeded()
         except (RagError, TimeoutError) as error:
-            self._failed(error.reason if isinstance(error, RagError) else "TOO_SLOW")
+            attempt.failed()
+            RERANKS.labels("failed").inc()
+            log.warning("rerank_skipped", reason=error.reason if isinstance(error, RagError) else "TOO_SLOW")
             return RERANK_SKIPPED
-        self._failures = 0
+        finally:
+            attempt.abandoned()  # changes nothing unless the search was left meanwhile
         RERANKS.labels("done").inc()
         scored = [
             replace(one, ranked=one.ranked._replace(rerank=score)) for one, score in zip(picked, scores, strict=True)
         ]
         return sorted(scored, key=lambda one: -(one.ranked.rerank or 0.0))
-
-    def _may_ask(self) -> bool:
-        if self._failures < _MOST_FAILURES:
-            return True
-        if self._clock() < self._paused_until:
-            return False
-        self._paused_until = self._clock() + self._pause_s  # this search tries it; the others wait for how that ends
-        return True
-
-    def _failed(self, reason: str) -> None:
-        self._failures += 1
-        self._paused_until = self._clock() + self._pause_s
-        RERANKS.labels("failed").inc()
-        log.warning("rerank_skipped", reason=reason, failures=self._failures)

@@ -8,12 +8,12 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from rag.runtime.errors import DeadlineExceeded, Unavailable
+from rag.runtime.single_flight import SingleFlight
 from services.retriever.metrics import DEGRADED, SHARED_SEARCHES
 from services.retriever.retrieval.caching import Looked, RetrievalCache
 from services.retriever.retrieval.finding import Finding, Findings
 from services.retriever.retrieval.legs import PassageIndex
 from services.retriever.retrieval.query import Event, Hit, Progress, Query, Stage, Summary, check_query
-from services.retriever.retrieval.single_flight import SingleFlight
 
 Found = AsyncGenerator[Stage | Findings, None]
 

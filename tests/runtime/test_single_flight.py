@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rag.runtime import context
 from rag.runtime.context import CallContext
 from rag.runtime.errors import DeadlineExceeded, Unavailable
-from services.retriever.retrieval.single_flight import SingleFlight
+from rag.runtime.single_flight import SingleFlight
 from tests.waiting import until
 
 

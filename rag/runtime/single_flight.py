@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Generic, TypeVar
@@ -38,17 +38,35 @@ class SingleFlight(Generic[K, E]):
     Args:
         joined: Called when a caller joins work that is running.
         clock: That of deadlines.
+        most_ahead: How many events the work may be ahead of the caller who is furthest; then it waits.
+        repeatable: Whether an event may come twice. For who was given one that may not, the work is not begun anew.
     """
 
     def __init__(
-        self, joined: Callable[[], object] = lambda: None, clock: Callable[[], float] = time.monotonic
+        self,
+        joined: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        most_ahead: float = math.inf,
+        repeatable: Callable[[E], bool] = lambda _event: True,
     ) -> None:
         self._joined = joined
         self._clock = clock
+        self._most_ahead = most_ahead
+        self._repeatable = repeatable
         self._flights: dict[K, _Flight[E]] = {}
 
     async def follow(self, key: K, start: Start[E]) -> AsyncGenerator[E, None]:
-        """Yield what the work yields. When it is begun anew, what came before its end may come again.
+        """Yield what the work yields, one by one; else as `slices`."""
+        async with aclosing(self.slices(key, start)) as slices:
+            async for events in slices:
+                for event in events:
+                    yield event
+
+    async def slices(self, key: K, start: Start[E]) -> AsyncGenerator[Sequence[E], None]:
+        """Yield what the work yields: each time all that has come since, at least one event.
+
+        When the work is begun anew, what came before its end may come again.
 
         Raises:
             DeadlineExceeded: the caller's time ran out.
@@ -57,12 +75,14 @@ class SingleFlight(Generic[K, E]):
         while True:
             flight = self._join(key) or self._begin(key, start)
             flight.followers += 1
+            given = 0
             try:
-                async with aclosing(flight.events()) as events:
-                    async for event in events:
-                        yield event
+                async with aclosing(flight.slices()) as slices:
+                    async for events in slices:
+                        given += len(events)
+                        yield events
             except Exception:
-                if flight.ran_out_of_time(self._deadline()):
+                if flight.ran_out_of_time(self._deadline()) and all(map(self._repeatable, flight.first(given))):
                     continue
                 raise
             else:
@@ -79,7 +99,7 @@ class SingleFlight(Generic[K, E]):
         return flight
 
     def _begin(self, key: K, start: Start[E]) -> _Flight[E]:
-        flight = self._flights[key] = _Flight(start, self._deadline(), self._clock)
+        flight = self._flights[key] = _Flight(start, self._deadline(), self._clock, self._most_ahead)
         return flight
 
     async def _leave(self, key: K, flight: _Flight[E]) -> None:
@@ -97,14 +117,17 @@ class SingleFlight(Generic[K, E]):
 class _Flight(Generic[E]):
     """One piece of work under way, and what it has yielded so far."""
 
-    def __init__(self, start: Start[E], deadline: float, clock: Callable[[], float]) -> None:
+    def __init__(self, start: Start[E], deadline: float, clock: Callable[[], float], most_ahead: float) -> None:
         self.followers = 0
+        self._most_ahead = most_ahead
+        self._taken = 0
+        self._room = asyncio.Event()
         self._clock = clock
         self._first_deadline = self._deadline = deadline
         self._is_over = False
         self._yielded: list[E] = []
         self._error: Exception | None = None
-        self._news = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self._context = contextvars.copy_context()
         self.task = asyncio.create_task(self._run(start), context=self._context)
 
@@ -126,16 +149,22 @@ class _Flight(Generic[E]):
         is_late = self._clock() >= self._first_deadline - _LATE_S
         return self._error is not None and is_late and deadline > self._first_deadline + _MARGIN_S
 
-    async def events(self) -> AsyncGenerator[E, None]:
+    def first(self, count: int) -> Sequence[E]:
+        """Return the first events."""
+        return self._yielded[:count]
+
+    async def slices(self) -> AsyncGenerator[Sequence[E], None]:
         seen = 0
         while True:
-            news, is_over = self._news, self._is_over
-            for event in self._yielded[seen:]:
-                seen += 1
-                yield event
-            if is_over:
+            is_over, count = self._is_over, len(self._yielded)
+            if count > seen:
+                fresh, seen = self._yielded[seen:], count
+                self._take(count)
+                yield fresh
+            elif is_over:
                 break
-            await _in_time(news)
+            else:
+                await self._news()
         if self._error is not None:
             raise self._error
 
@@ -145,6 +174,8 @@ class _Flight(Generic[E]):
                 async for event in events:
                     self._yielded.append(event)
                     self._tell()
+                    if len(self._yielded) - self._taken >= self._most_ahead:
+                        await self._wait_for_room()
         except Exception as error:  # noqa: BLE001 - its followers raise it
             self._error = error
         except asyncio.CancelledError:
@@ -154,18 +185,32 @@ class _Flight(Generic[E]):
             self._is_over = True
             self._tell()
 
+    async def _wait_for_room(self) -> None:
+        while len(self._yielded) - self._taken >= self._most_ahead:
+            self._room.clear()
+            await self._room.wait()
+
+    def _take(self, count: int) -> None:
+        if count > self._taken:
+            self._taken = count
+            self._room.set()
+
     def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        # A future per waiting follower, not an event: this is done for every token.
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
+
+    async def _news(self) -> None:
+        try:
+            async with asyncio.timeout(until_s(_MARGIN_S, _MARGIN_SHARE)):
+                news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiting.append(news)
+                await news
+        except TimeoutError as error:
+            raise DeadlineExceeded("The deadline passed before the work was done.", "DEADLINE_EXCEEDED") from error
 
 
 def _use_deadline(deadline: float) -> None:
     context.use(replace(context.current(), deadline=deadline))
-
-
-async def _in_time(news: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(until_s(_MARGIN_S, _MARGIN_SHARE)):
-            await news.wait()
-    except TimeoutError as error:
-        raise DeadlineExceeded("The deadline passed before the work was done.", "DEADLINE_EXCEEDED") from error
