@@ -13,14 +13,15 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 def configure(service: str, otlp_endpoint: str) -> None:
-    """Give this process a tracer. Without an endpoint the spans only carry the trace on."""
-    provider = TracerProvider(resource=Resource.create({"service.name": f"ragmesh-{service}"}))
-    if otlp_endpoint:
-        # Imported only when asked for: it brings a gRPC channel and a thread of its own.
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    """Give this process a tracer. Without an endpoint there are no spans, and a caller's trace is carried on as it is."""
+    if not otlp_endpoint:
+        return
+    # Imported only when asked for: it brings a gRPC channel and a thread of its own.
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=True)))
+    provider = TracerProvider(resource=Resource.create({"service.name": f"ragmesh-{service}"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=True)))
     trace.set_tracer_provider(provider)
 
 
