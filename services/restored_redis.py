@@ -27,7 +27,8 @@ _POLL_S = 0.05
 _LIMIT_S = 600.0
 _VERSIONS_AHEAD = 2**30
 """More than a document can have got between the two halves of a backup."""
-_RANKINGS = "rag:*:retrieval:*"
+_CACHES = {b"retrieval", b"answer", b"answers_of", b"answers_forgotten", b"questions"}
+"""What a key of a tenant's caches of rankings and answers has behind the tenant."""
 
 
 def restore(dump: Path, folder: Path) -> Mapping[str, int]:
@@ -87,8 +88,9 @@ def _adjust(client: Any) -> Mapping[str, int]:
     """Lift the backup's pause, and make sure that nothing made after it can be taken for something that is made from now on."""
     client.delete(PAUSE)
     client.incrby("rag:version_floor", _VERSIONS_AHEAD)
-    for key in client.scan_iter(_RANKINGS, 1_000):
-        client.unlink(key)
+    for key in client.scan_iter("rag:*:*:*", 1_000):
+        if key.split(b":")[2] in _CACHES:
+            client.unlink(key)
     names = sorted(
         {key.split(b":")[1].decode() for key in client.scan_iter("rag:*:documents", 1_000) if key.count(b":") == 2}
     )

@@ -17,13 +17,16 @@ from google.protobuf.descriptor import MethodDescriptor
 from rag.runtime.errors import PermissionDenied
 from rag.runtime.peers import Peer
 
-# One service's word to another in the middle of a cancel or a delete. From outside it would break what it serves: a version that
-# is revoked while its job runs, jobs erased while their document stays. CancelJob and DeleteDocument are the doors to them.
+# One service's word to another in the middle of an answer, a cancel or a delete. From outside it would break what it serves: a
+# version that is revoked while its job runs, jobs erased while their document stays. CancelJob and DeleteDocument are the
+# doors to them.
 # And an operator's word, which is about all tenants.
 _INTERNAL = {
     "/rag.v1.EmbedderService/ForgetVectors",
+    "/rag.v1.GeneratorService/ForgetAnswers",
     "/rag.v1.IngestorService/EraseJobs",
     "/rag.v1.IngestorService/SplitPages",
+    "/rag.v1.RetrieverService/CheckDocuments",
     "/rag.v1.RetrieverService/ExportIndex",
     "/rag.v1.RetrieverService/GetIndex",
     "/rag.v1.RetrieverService/ListTenants",

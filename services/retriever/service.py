@@ -15,9 +15,11 @@ from rag.runtime.errors import InvalidInput
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceServicer
 from services.retriever.catalogue import Catalogue
+from services.retriever.checking import Checking
 from services.retriever.evaluation import Evaluations
 from services.retriever.exporting import Exporting
 from services.retriever.indexing import Indexing, Written
+from services.retriever.messages.checking import from_checked, to_versions
 from services.retriever.messages.documents import from_document, from_exported, to_parts
 from services.retriever.messages.index import from_description, from_rebuild_event, to_request
 from services.retriever.messages.searches import from_event, to_figures, to_query
@@ -48,11 +50,19 @@ class RetrieverServicer(RetrieverServiceServicer):
     """Serves `rag.v1.RetrieverService`."""
 
     def __init__(
-        self, search: Search, indexing: Indexing, catalogue: Catalogue, deleting: Deleting, operators: Operators
+        self,
+        search: Search,
+        indexing: Indexing,
+        catalogue: Catalogue,
+        *,
+        checking: Checking,
+        deleting: Deleting,
+        operators: Operators,
     ) -> None:
         self._search = search
         self._indexing = indexing
         self._catalogue = catalogue
+        self._checking = checking
         self._deleting = deleting
         self._operators = operators
 
@@ -72,6 +82,11 @@ class RetrieverServicer(RetrieverServiceServicer):
                     yield pb.IndexResponse(progress=pb.IndexProgress(passages_written=event.passages))
                 else:
                     yield pb.IndexResponse(document=from_document(event))
+
+    async def CheckDocuments(self, request: pb.CheckDocumentsRequest, context: Context) -> pb.CheckDocumentsResponse:
+        """Tell the state of the documents, and what became of some."""
+        since = request.since_commit if request.HasField("since_commit") else None
+        return from_checked(await self._checking.check(current().tenant, to_versions(request), since))
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest, context: Context) -> pb.ListDocumentsResponse:
         """Return one page of the catalogue, newest first."""

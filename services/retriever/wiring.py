@@ -18,6 +18,7 @@ from rag.runtime.server import Mount, Room
 from rag.runtime.tasks import together
 from rag.v1.retriever_pb2_grpc import add_RetrieverServiceServicer_to_server
 from services.retriever.adapters.grpc_embedder import GrpcEmbedder
+from services.retriever.adapters.grpc_generator import GrpcGenerator
 from services.retriever.adapters.grpc_ingestor import GrpcIngestor
 from services.retriever.adapters.grpc_splitter import GrpcSplitter
 from services.retriever.adapters.http_reranker import HttpReranker
@@ -26,6 +27,7 @@ from services.retriever.adapters.milvus_opening import open_milvus
 from services.retriever.adapters.milvus_store import MilvusStore
 from services.retriever.adapters.redis_append_log import RedisAppendLog
 from services.retriever.adapters.redis_catalogue import RedisCatalogue
+from services.retriever.adapters.redis_checks import RedisChecks
 from services.retriever.adapters.redis_deletions import RedisDeletions
 from services.retriever.adapters.redis_erasures import RedisErasures
 from services.retriever.adapters.redis_evaluations import RedisEvaluations
@@ -36,6 +38,7 @@ from services.retriever.adapters.redis_retrievals import RedisRetrievals
 from services.retriever.adapters.redis_versions import RedisVersions
 from services.retriever.analysis import MULTILINGUAL, PLAIN, analyzer
 from services.retriever.catalogue import Catalogue
+from services.retriever.checking import Checking
 from services.retriever.embedders import Embedders
 from services.retriever.evaluation import Evaluations
 from services.retriever.exporting import Exporting
@@ -82,6 +85,7 @@ class _Base:
     record: RedisIndexRecord
     embedders: Embedders
     ingestor: Peer
+    generator: Peer
 
     async def use(self, index: Index) -> None:
         """Open an index and use it from now on."""
@@ -119,20 +123,20 @@ async def wire(settings: RetrieverSettings) -> AsyncIterator[Room]:
         base = await _base(settings, stack)
         contact = Contact()
         known = LastKnown(base.catalogue, contact, settings.catalogue_grace_s)
-        vectors = QueryVectors(base.embedders, settings.embed_timeout_s)
-        finding = Finding(known, vectors, await _reranking(settings, stack))
+        reranking = await _reranking(settings, stack)
+        finding = Finding(known, QueryVectors(base.embedders, settings.embed_timeout_s), reranking)
         cache = RetrievalCache(RedisRetrievals(base.redis, settings.cache_ttl_s), contact, known)
         versions = RedisVersions(base.redis, lease_s=settings.call_timeout_s + _LEASE_MARGIN_S)
         upkeep, evaluations = _upkeep(base), Evaluations(RedisEvaluations(base.redis))
-        rebuild = _rebuild(base, upkeep, finding)
-        live, jobs = base.indexes.live, GrpcIngestor(base.ingestor)
-        opening = _opening(base)
+        rebuild, opening = _rebuild(base, upkeep, finding), _opening(base)
+        live, jobs, deletions = base.indexes.live, GrpcIngestor(base.ingestor), RedisDeletions(base.redis)
         servicer = RetrieverServicer(
             Search(live, finding, cache),
             Indexing(versions, live, upkeep.erasing, known.committed),
             Catalogue(base.catalogue, live),
-            Deleting(RedisDeletions(base.redis), jobs, upkeep.erasing, upkeep.deletion, on_delete=known.deleted),
-            _operators(base, rebuild, evaluations),
+            checking=Checking(RedisChecks(base.redis), lambda: live().index, reranking.name),
+            deleting=Deleting(deletions, jobs, upkeep.erasing, upkeep.deletion, on_delete=known.deleted),
+            operators=_operators(base, rebuild, evaluations),
         )
 
         async def is_ready() -> bool:
@@ -162,6 +166,7 @@ async def _base(settings: RetrieverSettings, stack: AsyncExitStack) -> _Base:
         RedisIndexRecord(redis, new_id("retriever")),
         await _embedders(settings, stack),
         await stack.enter_async_context(open_peer(settings.ingestor_address, "rag.v1.IngestorService")),
+        await stack.enter_async_context(open_peer(settings.generator_address, "rag.v1.GeneratorService")),
     )
 
 
@@ -180,8 +185,11 @@ def _upkeep(base: _Base) -> _Upkeep:
     redis, store, paused, pause_s = base.redis, base.store, base.is_paused, base.settings.sweep_pause_s
     scrubbing = Scrubbing(store)
     erasing = EraseWorker(RedisErasures(redis), store, scrubbing, paused=paused)
-    jobs, deletions, log = GrpcIngestor(base.ingestor), RedisDeletions(redis), RedisAppendLog(redis)
-    deletion = DeletionWorker(deletions, jobs, store, scrubbing, log, sweep_pause_s=pause_s, paused=paused)
+    jobs, answers = GrpcIngestor(base.ingestor), GrpcGenerator(base.generator)
+    deletions, log = RedisDeletions(redis), RedisAppendLog(redis)
+    deletion = DeletionWorker(
+        deletions, jobs, answers, store, scrubbing, catalogue_log=log, sweep_pause_s=pause_s, paused=paused
+    )
     reconciler = Reconciler(base.inventory, base.indexes.live, erasing, base.settings.reconcile_s)
     return _Upkeep(erasing, deletion, scrubbing, reconciler)
 
@@ -219,8 +227,7 @@ def _operators(base: _Base, rebuild: _Rebuild, evaluations: Evaluations) -> Oper
 
 def _store(settings: RetrieverSettings) -> AbstractAsyncContextManager[MilvusStore]:
     token, timeout_s = settings.milvus_token.get_secret_value(), settings.index_timeout_s
-    folder = settings.data_dir / "milvus"
-    linger_s = settings.engine_linger_s
+    folder, linger_s = settings.data_dir / "milvus", settings.engine_linger_s
     return open_milvus(settings.milvus_uri, folder, analyzer, token=token, timeout_s=timeout_s, linger_s=linger_s)
 
 
@@ -235,12 +242,9 @@ async def _embedders(settings: RetrieverSettings, stack: AsyncExitStack) -> Embe
 
 
 async def _reranking(settings: RetrieverSettings, stack: AsyncExitStack) -> Reranking:
+    limits = Limits(settings.rerank_candidates, settings.rerank_timeout_s)
     if not settings.rerank_url:
-        return Reranking(None, _limits(settings))
+        return Reranking(None, limits)
     key, timeout_s = settings.rerank_api_key.get_secret_value(), settings.rerank_timeout_s
     opened = HttpReranker.open(settings.rerank_url, settings.rerank_api, settings.rerank_model, key, timeout_s)
-    return Reranking(await stack.enter_async_context(opened), _limits(settings))
-
-
-def _limits(settings: RetrieverSettings) -> Limits:
-    return Limits(settings.rerank_candidates, settings.rerank_timeout_s)
+    return Reranking(await stack.enter_async_context(opened), limits)

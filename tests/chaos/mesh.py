@@ -21,7 +21,7 @@ from tests.redis_server import answers
 from tests.waiting import until_sync
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES = ("embedder", "retriever", "ingestor")
+SERVICES = ("embedder", "retriever", "ingestor", "generator")
 ENGINE = "engine"
 REDIS = "redis"
 QUICK = {"INGESTOR_LEASE_MS": "1000", "INGESTOR_HEARTBEAT_MS": "200"}
@@ -137,7 +137,7 @@ def embedded_by(model: ModelServer) -> dict[str, str]:
 
 @contextmanager
 def running_mesh(folder: Path, **settings: str) -> Iterator[Mesh]:
-    """Run Redis, embedder, retriever and ingestor for the length of a block.
+    """Run Redis, embedder, retriever, ingestor and generator for the length of a block.
 
     Args:
         folder: Their data; a short path, because a socket stands in it.

@@ -28,6 +28,9 @@ from rag.runtime.settings import child_environment
 from tests.redis_server import running_redis
 
 UPLOAD = "blobs/acme/job_1"
+CACHES = [
+    f"rag:acme:{name}" for name in ("retrieval:a", "answer:a", "answers_of:doc", "answers_forgotten:doc", "questions:a")
+]
 
 
 def quiet(_step: str, _done: int, _total: int) -> None:
@@ -75,7 +78,8 @@ def backup(short: Path) -> Path:
         with sync_redis.Redis.from_url(url) as client:
             client.zadd("rag:acme:documents", {"doc": 1})
             client.hset("rag:acme:document:doc", mapping={"version": 3, "passage_count": 200})
-            client.set("rag:acme:retrieval:abc", "old")
+            client.mset(dict.fromkeys(CACHES, "old"))
+            client.set("rag:acme:versions:answer:deleted", "1")  # of a document that has such a name
         asyncio.run(backed_up(short / "backup", data, url))
         assert not (data / "redis" / "dump.rdb").exists()
     return short / "backup"
@@ -199,7 +203,8 @@ def test_everything_comes_back(backup: Path) -> None:
     with running_redis(target / "redis") as url, sync_redis.Redis.from_url(url, decode_responses=True) as client:
         assert client.hgetall("rag:acme:document:doc") == {"version": "3", "passage_count": "200"}
         assert int(client.get("rag:version_floor")) > 1_000_000
-        assert not client.exists("rag:acme:retrieval:abc", KEY)
+        assert not client.exists(*CACHES, KEY)
+        assert client.exists("rag:acme:versions:answer:deleted")
     verify(backup, quiet)
 
 

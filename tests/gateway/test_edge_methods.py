@@ -14,9 +14,11 @@ from rag.v1 import embedder_pb2, generator_pb2, ingestor_pb2, ingestor_pb2_grpc,
     ("service", "method"),
     [
         ("EmbedderService", "ForgetVectors"),
+        ("GeneratorService", "ForgetAnswers"),
         ("IngestorService", "EraseJobs"),
         ("IngestorService", "SplitPages"),
         ("RetrieverService", "RevokeIndex"),
+        ("RetrieverService", "CheckDocuments"),
         ("RetrieverService", "ListTenants"),
         ("RetrieverService", "SnapshotIndex"),
         ("RetrieverService", "ReportEvaluation"),
@@ -65,6 +67,13 @@ async def test_no_method_of_the_contract_is_forgotten_at_the_door(gateway):
 
     assert grpc.StatusCode.UNIMPLEMENTED not in dict(refused).values(), refused
     denied = {name for name, code in refused if code is grpc.StatusCode.PERMISSION_DENIED}
-    among_themselves = {"ForgetVectors", "EraseJobs", "SplitPages", "RevokeIndex"}
+    among_themselves = {
+        "CheckDocuments",
+        "EraseJobs",
+        "ForgetAnswers",
+        "ForgetVectors",
+        "RevokeIndex",
+        "SplitPages",
+    }
     of_operators = {"ExportIndex", "GetIndex", "ListTenants", "RebuildIndex", "ReportEvaluation", "SnapshotIndex"}
     assert denied == {*among_themselves, *of_operators}

@@ -10,7 +10,7 @@ from tests.hostile import HOSTILE, Maker
 
 METHODS = {name_of(method): method for method in methods()}
 OPERATORS = {"ExportIndex", "GetIndex", "ListTenants", "RebuildIndex", "ReportEvaluation", "SnapshotIndex"}
-AMONG_THEMSELVES = {"ForgetVectors", "EraseJobs", "RevokeIndex", "SplitPages"}
+AMONG_THEMSELVES = {"CheckDocuments", "EraseJobs", "ForgetAnswers", "ForgetVectors", "RevokeIndex", "SplitPages"}
 CLAIMS = [value for value in ["other", *HOSTILE] if value.isascii() and value.isprintable() and len(value) < 100]
 ROUTES = [
     ("GET", "/v1/documents", {}),

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rag.cli.own_services import free_ports
 from rag.runtime.settings import child_environment
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
-from tests.retriever.room import runs
+from tests.retriever.room import generator, runs
 from tests.waiting import until
 
 Started = tuple[asyncio.subprocess.Process, psutil.Process, RetrieverServiceStub]
@@ -23,7 +23,8 @@ Started = tuple[asyncio.subprocess.Process, psutil.Process, RetrieverServiceStub
 async def started(
     folder: Path, redis_url: str, embedder_port: int, stack: AsyncExitStack, **environment: str
 ) -> Started:
-    """Run the retriever as a process; returns it, its engine and a stub once it serves."""
+    """Run the retriever as a process, beside a generator of its own; returns it, its engine and a stub once it serves."""
+    environment.setdefault("GENERATOR_ADDRESS", await stack.enter_async_context(generator()))
     with (folder / "log").open("ab") as log:
         variables = child_environment(
             RAG_DATA_DIR=str(folder),

@@ -19,9 +19,10 @@ from rag.runtime.errors import RagError
 from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room, serving
 from rag.runtime.settings import ServiceSettings
-from rag.v1 import embedder_pb2, ingestor_pb2, passage_pb2
+from rag.v1 import embedder_pb2, generator_pb2, ingestor_pb2, passage_pb2
 from rag.v1 import retriever_pb2 as pb
 from rag.v1.embedder_pb2_grpc import EmbedderServiceServicer, add_EmbedderServiceServicer_to_server
+from rag.v1.generator_pb2_grpc import GeneratorServiceServicer, add_GeneratorServiceServicer_to_server
 from rag.v1.ingestor_pb2_grpc import IngestorServiceServicer, add_IngestorServiceServicer_to_server
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 from rag.vectors import pack
@@ -96,6 +97,29 @@ async def ingestor(servicer: JobEraser | None = None, port: int = 0) -> AsyncIte
 
     mount = Mount("rag.v1.IngestorService", lambda server: add_IngestorServiceServicer_to_server(servicer, server))
     async with serving(ServiceSettings(port=port, lame_duck_ms=0), Room("ingestor", [mount], ready)) as bound:
+        yield f"127.0.0.1:{bound}"
+
+
+@dataclass
+class AnswerForgetter(GeneratorServiceServicer):
+    """The generator as a deletion meets it."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    async def ForgetAnswers(self, request, context):
+        self.asked.append((current().tenant, request.document_id))
+        return generator_pb2.ForgetAnswersResponse()
+
+
+@asynccontextmanager
+async def generator(servicer: AnswerForgetter | None = None, port: int = 0) -> AsyncIterator[str]:
+    servicer = servicer or AnswerForgetter()
+
+    async def ready() -> bool:
+        return True
+
+    mount = Mount("rag.v1.GeneratorService", lambda server: add_GeneratorServiceServicer_to_server(servicer, server))
+    async with serving(ServiceSettings(port=port, lame_duck_ms=0), Room("generator", [mount], ready)) as bound:
         yield f"127.0.0.1:{bound}"
 
 
@@ -194,8 +218,10 @@ class Retriever:
 async def retriever(
     folder: Path, redis_url: str, embedder_port: int, erasers: JobEraser | None = None, **settings
 ) -> AsyncIterator[Retriever]:
-    """Run a retriever, beside an ingestor of its own unless `ingestor_address` is given."""
+    """Run a retriever, beside an ingestor and a generator of its own unless their addresses are given."""
     async with AsyncExitStack() as stack:
+        if "generator_address" not in settings:
+            settings["generator_address"] = await stack.enter_async_context(generator())
         if "ingestor_address" not in settings:
             settings["ingestor_address"] = await stack.enter_async_context(ingestor(erasers))
         yield await stack.enter_async_context(_retriever(folder, redis_url, embedder_port, **settings))

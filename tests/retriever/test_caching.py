@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag.catalogue_state import changes_key
 from rag.runtime.redis import open_redis
 from rag.v1 import passage_pb2
 from rag.v1 import retriever_pb2 as pb
 from services.retriever.adapters.redis_catalogue import RedisCatalogue
-from services.retriever.adapters.redis_keys import changes_key, document_key
+from services.retriever.adapters.redis_keys import document_key
 from services.retriever.adapters.redis_retrievals import RedisRetrievals, decoded, encoded
 from services.retriever.opening import name_index
 from services.retriever.passages import Model, Place

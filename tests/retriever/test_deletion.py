@@ -19,6 +19,7 @@ from services.retriever.upkeep.deletion_worker import DeletionWorker
 from services.retriever.upkeep.scrubbing import Scrubbing
 from tests.redis_server import running_redis
 from tests.retriever.room import (
+    AnswerForgetter,
     JobEraser,
     Retriever,
     batch,
@@ -26,6 +27,7 @@ from tests.retriever.room import (
     document,
     embedder,
     fresh_database,
+    generator,
     header,
     ingestor,
     of,
@@ -118,6 +120,29 @@ async def test_without_the_ingestor_a_known_document_is_deleted_and_an_unknown_o
         async with ingestor(erasers, int(address.rpartition(":")[2])):
             await room.swept()
         assert (tenant, "d1") in {(who, what) for who, what, _ in erasers.asked}
+
+
+async def test_a_deletion_is_not_done_before_the_generator_forgot_the_answers(
+    redis_url: str, tmp_path: Path, tenant: str
+) -> None:
+    database = await fresh_database(redis_url)
+    async with generator() as address:
+        pass
+    async with (
+        embedder() as port,
+        retriever(tmp_path, database, port, generator_address=address) as room,
+        open_redis(database) as redis,
+    ):
+        await until(room.room.is_ready)
+        await room.index(tenant, "d1", ["water"])
+        await room.delete(tenant, "d1")
+        assert await room.found(tenant, "water") == []
+        await room.erased()
+        assert await redis.zcard("rag:deletions") == 1
+        forgetter = AnswerForgetter()
+        async with generator(forgetter, int(address.rpartition(":")[2])):
+            await room.swept()
+        assert set(forgetter.asked) == {(tenant, "d1")}
 
 
 async def test_a_writer_that_a_deletion_overtook_leaves_nothing(alone: Retriever, tenant: str) -> None:
@@ -238,11 +263,12 @@ class Files:
 
 
 class Stores:
-    """Deletions, jobs and rows; each document's erasure fails once."""
+    """Deletions, jobs, answers and rows; each document's erasure fails once, and so does forgetting its answers."""
 
     def __init__(self, *deletions: Deletion) -> None:
         self.deletions = list(deletions)
         self.tried: dict[str, int] = {}
+        self.forgotten: dict[str, int] = {}
 
     async def pending(self, limit):
         return self.deletions[:limit]
@@ -253,6 +279,12 @@ class Stores:
     async def erase(self, tenant, document_id, *_):
         self.tried[document_id] = self.tried.get(document_id, 0) + 1
         if self.tried[document_id] == 1:
+            raise Unavailable("away", "AWAY")
+        return 0
+
+    async def forget(self, tenant, document_id):
+        self.forgotten[document_id] = self.forgotten.get(document_id, 0) + 1
+        if self.forgotten[document_id] == 1:
             raise Unavailable("away", "AWAY")
         return 0
 
@@ -269,23 +301,35 @@ async def working(worker: DeletionWorker) -> AsyncIterator[None]:
 
 async def test_every_step_is_repeated_until_all_succeeded_and_deletions_share_a_sweep() -> None:
     stores, files = Stores(*(Deletion("t", f"d{n}", 1, 5, 5) for n in range(5))), Files(failures=1)
-    worker = DeletionWorker(stores, stores, stores, files, files, idle_s=0.01, most_backoff_s=0.02, sweep_pause_s=0.05)
+    worker = DeletionWorker(
+        stores, stores, stores, stores, files, catalogue_log=files, idle_s=0.01, most_backoff_s=0.02, sweep_pause_s=0.05
+    )
     async with working(worker):
         await until(lambda: not stores.deletions)
     assert files.notes == 5
     assert files.scrubs <= 4
     assert files.rewrites == files.scrubs - 1
+    assert stores.forgotten == dict.fromkeys(stores.tried, 2)
 
 
 async def test_a_deletion_asked_for_again_is_done_again() -> None:
     stores, files = Stores(Deletion("t", "d", 1, 5, 5)), Files()
-    worker = DeletionWorker(stores, stores, stores, files, files, idle_s=0.01, sweep_pause_s=0.01)
+    worker = DeletionWorker(stores, stores, stores, stores, files, catalogue_log=files, idle_s=0.01, sweep_pause_s=0.01)
     async with working(worker):
         await until(lambda: not stores.deletions)
         before = dict(stores.tried)
         stores.deletions.append(Deletion("t", "d", 1, 5, 6))
         await until(lambda: not stores.deletions)
     assert stores.tried["d"] == before["d"] + 2
+    assert stores.forgotten["d"] == 3
+
+
+async def test_what_never_had_a_version_was_never_answered_from() -> None:
+    stores, files = Stores(Deletion("t", "d", 0, 5, 5)), Files()
+    worker = DeletionWorker(stores, stores, stores, stores, files, catalogue_log=files, idle_s=0.01, sweep_pause_s=0.01)
+    async with working(worker):
+        await until(lambda: not stores.deletions)
+    assert not stores.forgotten
 
 
 async def test_scrubbing_waits_for_its_time_and_a_deletion_does_not() -> None:

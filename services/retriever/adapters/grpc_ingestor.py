@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
-from rag.ids import new_id
-from rag.runtime.context import CallContext, bound, current, remaining_s
 from rag.runtime.peers import Peer
 from rag.v1 import ingestor_pb2 as pb
 from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
-
-_ERASE_S = 5.0
+from services.retriever.adapters.grpc_upkeep import on_behalf_of
 
 
 class GrpcIngestor:
@@ -23,13 +18,5 @@ class GrpcIngestor:
     async def erase(self, tenant: str, document_id: str, until_us: int) -> int:
         """End and erase the jobs accepted until then, their uploads and cached vectors; return how many there were."""
         request = pb.EraseJobsRequest(document_id=document_id, accepted_until_us=until_us)
-        deadline = time.monotonic() + min(remaining_s(_ERASE_S), _ERASE_S)
-        with bound(CallContext(_request_id(), tenant, deadline)):
+        with on_behalf_of(tenant):
             return (await self._peer.unary(self._stub.EraseJobs, request)).jobs
-
-
-def _request_id() -> str:
-    try:
-        return current().request_id
-    except LookupError:  # the work of no caller
-        return new_id("req")

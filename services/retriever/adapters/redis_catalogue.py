@@ -8,15 +8,16 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from services.retriever.adapters.redis_keys import changes_key, document_key, documents_key, passages_field, translated
+from rag.catalogue_state import STATE, changes_key
+from services.retriever.adapters.redis_keys import document_key, documents_key, passages_field, translated
 from services.retriever.catalogue import Document
 from services.retriever.retrieval.unchanged import Answer, Live
 
 # KEYS: changes, a document's without its id. ARGV: the state that is known, ids between spaces. Return the state and, when none other is
-# known, version and title of each document, as JSON: one text is read much faster than as many answers. Not the count of changes alone is
-# the state: a Redis that lost its last writes counts the same numbers again, but is another run.
-_LIVE = """
-local state = (string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '') .. '/' .. (redis.call('GET', KEYS[1]) or '0')
+# known, version and title of each document, as JSON: one text is read much faster than as many answers.
+_LIVE = (
+    STATE
+    + """
 if ARGV[1] ~= '' and ARGV[1] ~= state then return cjson.encode({state}) end
 local answer = {state}
 for id in string.gmatch(ARGV[2], '%S+') do
@@ -29,6 +30,7 @@ for id in string.gmatch(ARGV[2], '%S+') do
 end
 return cjson.encode(answer)
 """
+)
 
 
 class RedisCatalogue:

@@ -8,13 +8,13 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from rag.catalogue_state import changes_key
 from services.retriever.adapters import redis_scripts as scripts
 from services.retriever.adapters.redis_keys import (
     BARRIER,
     CHANGES,
     DELETIONS,
     REMEMBERED_S,
-    changes_key,
     documents_key,
     translated,
     unbarred,

@@ -12,12 +12,12 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
+from rag.catalogue_state import commits_key
 from services.retriever.adapters import redis_scripts as scripts
 from services.retriever.adapters.redis_index_scripts import COUNT
 from services.retriever.adapters.redis_keys import (
     ERASURES,
     OPEN_VERSIONS,
-    commits_key,
     document_key,
     documents_key,
     passages_field,

@@ -76,16 +76,6 @@ def version_keys(tenant: str, document_id: str) -> list[str]:
     ]
 
 
-def commits_key(tenant: str) -> str:
-    """Return the key of a tenant's count of commits."""
-    return f"rag:{tenant}:commits"
-
-
-def changes_key(tenant: str) -> str:
-    """Return the key of a tenant's count of commits and deletions: what was read before it grew may be old."""
-    return f"rag:{tenant}:changes"
-
-
 async def unbarred(ask: Callable[[], Awaitable[Any]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> Any:
     """Run a script until it no longer answers that it has to wait for the switch of the index; return its answer.
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from services.retriever.adapters.redis_keys import changes_key, retrieval_key, translated
+from rag.catalogue_state import changes_key
+from services.retriever.adapters.redis_keys import retrieval_key, translated
 from services.retriever.passages import Place
 from services.retriever.retrieval.caching import Kept, Ranking
 from services.retriever.retrieval.ranking import Ranked

@@ -10,6 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
+from rag.catalogue_state import changes_key, commits_key
 from rag.runtime.errors import Conflict
 from services.retriever.adapters import redis_scripts as scripts
 from services.retriever.adapters.redis_catalogue import parse
@@ -18,8 +19,6 @@ from services.retriever.adapters.redis_keys import (
     CHANGES,
     INDEX,
     REMEMBERED_S,
-    changes_key,
-    commits_key,
     documents_key,
     translated,
     unbarred,

@@ -69,6 +69,16 @@ class Jobs(Protocol):
         """
 
 
+class Answers(Protocol):
+    """The cached answers that were made from documents."""
+
+    async def forget(self, tenant: str, document_id: str) -> int:
+        """Erase those made from a document that is gone, and keep no more of them; return how many there were.
+
+        Raises Unavailable while the generator is away.
+        """
+
+
 class Deleting:
     """Deletes documents.
 

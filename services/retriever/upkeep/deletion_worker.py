@@ -9,7 +9,7 @@ from typing import Protocol
 from rag.runtime.errors import RagError, Unavailable
 from rag.runtime.logs import get_logger
 from services.retriever.metrics import DELETIONS_DONE, DELETIONS_PENDING
-from services.retriever.upkeep.deletion import Deletion, Deletions, Jobs
+from services.retriever.upkeep.deletion import Answers, Deletion, Deletions, Jobs
 from services.retriever.upkeep.erasure import Erasable
 from services.retriever.upkeep.rounds import Paused, Rounds, never
 
@@ -36,14 +36,15 @@ class CatalogueLog(Protocol):
 
 
 class DeletionWorker:
-    """Erases what was deleted: jobs, rows, the bytes of both in files.
+    """Erases what was deleted: jobs, rows, answers, and the bytes of all in files.
 
     Args:
         deletions: What is to be done.
-        jobs: Erased first.
+        jobs: Erased.
+        answers: Erased beside them: those that hold text of the document.
         index: Erased beside them.
         files: Scrubbed when the rows are gone.
-        catalogue_log: Rewritten when the jobs are gone.
+        catalogue_log: Rewritten when jobs and answers are gone.
         idle_s: How often to look, in seconds.
         most_backoff_s: The longest pause after failures.
         sweep_pause_s: The least time between two sweeps of the files; the deletions of that time share one.
@@ -54,10 +55,11 @@ class DeletionWorker:
         self,
         deletions: Deletions,
         jobs: Jobs,
+        answers: Answers,
         index: Erasable,
         files: Scrubber,
-        catalogue_log: CatalogueLog,
         *,
+        catalogue_log: CatalogueLog,
         idle_s: float = 2.0,
         most_backoff_s: float = 10.0,
         sweep_pause_s: float = 20.0,
@@ -69,7 +71,11 @@ class DeletionWorker:
         self._paused = paused
         self._files = files
         self._catalogue_log = catalogue_log
-        self._steps: Mapping[str, Step] = {"rows": _erase_rows(index, files), "jobs": _erase_jobs(jobs)}
+        self._steps: Mapping[str, Step] = {
+            "rows": _erase_rows(index, files),
+            "jobs": _erase_jobs(jobs),
+            "answers": _forget_answers(answers),
+        }
         self._sweep_pause_s = sweep_pause_s
         self._batch = batch
         self._clock = clock
@@ -100,7 +106,7 @@ class DeletionWorker:
         return all(worked)
 
     async def _clear(self, deletion: Deletion) -> bool:
-        """Erase what is left of one document; one step that fails does not keep the other from being done."""
+        """Erase what is left of one document; one step that fails does not keep the others from being done."""
         failed = False
         for name, step in self._steps.items():
             if (name, deletion) in self._cleared:
@@ -144,3 +150,11 @@ def _erase_jobs(jobs: Jobs) -> Step:
         await jobs.erase(deletion.tenant, deletion.document_id, deletion.until_us)
 
     return erase
+
+
+def _forget_answers(answers: Answers) -> Step:
+    async def forget(deletion: Deletion) -> None:
+        if deletion.last:  # what never had a version was never answered from
+            await answers.forget(deletion.tenant, deletion.document_id)
+
+    return forget
