@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -23,6 +24,9 @@ class Behaviour:
     path: str = ""  # only requests whose path ends with this, such as "embeddings"
     text: str = ""  # the answer, sent word by word
     deltas: list[str] = dataclasses.field(default_factory=list)  # the answer in these pieces
+    flood: int = (
+        0  # the answer is so many words, each in a write of its own, as fast as they are taken, or after delay_ms
+    )
     first_delay_ms: float = 0
     delay_ms: float = 0
     status: int = 200
@@ -37,6 +41,9 @@ class Behaviour:
     after: int = 0
     finish_reason: str | None = "stop"
     usage: bool = True
+    cached_tokens: int | None = None  # reported as part of the usage
+    reset_at_end: bool = False  # TCP reset after the finish reason, before the usage
+    hang_at_end: bool = False  # stalls there
     dimension: int = 0  # another length of vector than asked for
     nan: bool = False
     count: int | None = None  # another number of vectors than asked for
@@ -57,6 +64,28 @@ def _quote(body: Any) -> str:
     return f"{found[1][:300].rstrip()} [1]"
 
 
+@functools.cache
+def flood(words: int) -> tuple[list[bytes], bytes]:
+    """The writes of a flood, one word each, and of its end: made once, so that the double is faster than what it measures."""
+    writes = [chunked(chunk({"content": _word(number)}, None)) for number in range(words)]
+    tokens = {"prompt_tokens": 100, "completion_tokens": words, "total_tokens": 100 + words}
+    last = [
+        chunk({}, "stop"),
+        json.dumps({**envelope("chat.completion.chunk"), "choices": [], "usage": tokens}),
+        "[DONE]",
+    ]
+    return writes, b"".join(map(chunked, last))
+
+
+def _word(number: int) -> str:
+    return " [1]" if number % 40 == 39 else f" tok{number:06d}{'.' if number % 40 == 38 else ''}"
+
+
+def chunked(data: str) -> bytes:
+    body = f"data: {data}\n\n".encode()
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
 def chunk(delta: dict[str, str], finish_reason: str | None) -> str:
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     return json.dumps({**envelope("chat.completion.chunk"), "choices": [choice]})
@@ -66,9 +95,10 @@ def envelope(kind: str) -> dict[str, Any]:
     return {"id": "chatcmpl-double", "object": kind, "created": 1, "model": MODEL}
 
 
-def usage(body: Any, text: str) -> dict[str, int]:
+def usage(body: Any, text: str, cached_tokens: int | None = None) -> dict[str, Any]:
     prompt, answer = len(json.dumps(body["messages"]).split()), len(text.split())
-    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+    tokens = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+    return tokens if cached_tokens is None else {**tokens, "prompt_tokens_details": {"cached_tokens": cached_tokens}}
 
 
 def completion(body: Any, script: Behaviour) -> dict[str, Any]:

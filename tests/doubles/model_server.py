@@ -32,6 +32,8 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import uvloop
+
 from tests.doubles import model_replies as replies
 
 
@@ -43,6 +45,7 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: Any
+    connection: int  # the client's port
     chunks: int = 0
     finished: bool = False
     disconnected: bool = False
@@ -86,6 +89,8 @@ class Exchange:
         raise LeftError
 
     def head(self, status: int, kind: str, *more: str) -> None:
+        if self.gone.is_set():
+            raise LeftError
         lines = [f"HTTP/1.1 {status} X", f"content-type: {kind}", *more, "", ""]
         self.writer.write("\r\n".join(lines).encode())
 
@@ -97,10 +102,19 @@ class Exchange:
     async def event(self, data: str) -> None:
         if self.gone.is_set():
             raise LeftError
-        body = f"data: {data}\n\n".encode()
-        self.writer.write(b"%x\r\n%b\r\n" % (len(body), body))
+        self.writer.write(replies.chunked(data))
         await self.writer.drain()
         self.seen.chunks += 1
+
+    async def flood(self, writes: list[bytes], end: bytes, delay_s: float) -> None:
+        for write in writes:
+            if self.gone.is_set():
+                raise LeftError
+            self.writer.write(write)
+            await self.writer.drain()
+            await asyncio.sleep(delay_s)  # other streams are served in between, as a real server would
+            self.seen.chunks += 1
+        self.writer.write(end)
 
     def reset(self) -> None:
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -122,7 +136,8 @@ class Server:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 method, target, headers = _parse(head)
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                seen = Seen(len(self.seen), target, headers, json.loads(body) if body else None)
+                parsed = json.loads(body) if body else None
+                seen = Seen(len(self.seen), target, headers, parsed, writer.get_extra_info("peername")[1])
                 await self.route(method, Exchange(writer, gone, seen))
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, LeftError):
@@ -219,10 +234,16 @@ class Server:
 
     async def stream(self, exchange: Exchange, script: replies.Behaviour) -> None:
         exchange.head(200, "text/event-stream", "transfer-encoding: chunked")
+        if script.flood:
+            await exchange.flood(*replies.flood(script.flood), script.delay_ms / 1_000)
+        else:
+            await self.events(exchange, script)
+        exchange.writer.write(b"0\r\n\r\n")
+
+    async def events(self, exchange: Exchange, script: replies.Behaviour) -> None:
         async for data in _events(exchange, script):
             await exchange.event(data)
             await self.tell()
-        exchange.writer.write(b"0\r\n\r\n")
 
 
 async def _events(exchange: Exchange, script: replies.Behaviour) -> AsyncIterator[str]:
@@ -245,10 +266,14 @@ async def _events(exchange: Exchange, script: replies.Behaviour) -> AsyncIterato
             await exchange.pause(script.delay_ms)
     if script.finish_reason is not None:
         yield replies.chunk({}, script.finish_reason)
+    if script.hang_at_end:
+        await exchange.pause(None)
+    if script.reset_at_end:
+        await exchange.pause(script.delay_ms)
+        exchange.reset()
     if script.usage and (body.get("stream_options") or {}).get("include_usage"):
-        yield json.dumps(
-            {**replies.envelope("chat.completion.chunk"), "choices": [], "usage": replies.usage(body, "".join(pieces))}
-        )
+        usage = replies.usage(body, "".join(pieces), script.cached_tokens)
+        yield json.dumps({**replies.envelope("chat.completion.chunk"), "choices": [], "usage": usage})
     yield "[DONE]"
 
 
@@ -274,4 +299,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

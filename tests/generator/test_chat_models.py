@@ -8,9 +8,9 @@ from contextlib import aclosing
 import pytest
 
 from services.generator.adapters.extractive_chat import ExtractiveChat
-from services.generator.adapters.openai_chat import OpenAIChat, Patience, client_of
-from services.generator.chat import ChatModel, Finish
+from services.generator.adapters.openai_chat import OpenAIChat, client_of
 from services.generator.events import FinishReason
+from services.generator.writing.chat import ChatModel, Finish
 from tests.doubles.fixtures import ModelServer
 from tests.generator.making import prompt_of
 
@@ -22,8 +22,8 @@ async def model(request: pytest.FixtureRequest, model_server: ModelServer) -> As
     if request.param == "extractive":
         yield ExtractiveChat()
         return
-    async with client_of("k", model_server.base_url, Patience(), max_retries=0) as client:
-        yield OpenAIChat(client, "double-1", Patience())
+    async with client_of("k", model_server.base_url, 3.0, max_retries=0) as client:
+        yield OpenAIChat(client, "double-1", "a-fallback")
 
 
 async def test_an_answer_is_text_and_then_one_finish(model: ChatModel) -> None:
@@ -31,7 +31,7 @@ async def test_an_answer_is_text_and_then_one_finish(model: ChatModel) -> None:
     assert pieces
     assert all(isinstance(piece, str) and piece for piece in pieces)
     assert isinstance(finish, Finish)
-    assert (finish.reason, finish.provider) == (FinishReason.STOP, model.provider)
+    assert (finish.reason, finish.provider, finish.asked) == (FinishReason.STOP, model.provider, model.model)
 
 
 async def test_an_answer_cites_its_passage(model: ChatModel) -> None:

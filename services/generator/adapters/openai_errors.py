@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from openai import APIError, APIStatusError, APITimeoutError
+from openai import APIStatusError
 
 from rag.runtime import backoff
 from rag.runtime.errors import DeadlineExceeded, FailedPrecondition, Overloaded, RagError, Unavailable
 
 _RETRY_AFTER_S = 5.0
 _MOST_RETRY_AFTER_S = 3_600.0
+
+
+class ModelServerError(Exception):
+    """The server said inside its stream that it failed."""
 
 
 def translated(error: Exception, *, began: bool) -> RagError:
@@ -20,15 +24,22 @@ def translated(error: Exception, *, began: bool) -> RagError:
         error: What the client raised while it asked or read.
         began: Whether text had come already.
     """
-    if isinstance(error, TimeoutError | APITimeoutError):
-        return DeadlineExceeded("The language model took too long.", "MODEL_TIMEOUT")
     if isinstance(error, APIStatusError):
         return _of_status(error)
+    if _is_timeout(error):
+        return DeadlineExceeded("The language model took too long.", "MODEL_TIMEOUT")
     if began:
         return Unavailable("The language model stopped in the middle of the answer.", "MODEL_STREAM_CUT")
-    if isinstance(error, APIError):
-        return Unavailable("The language model is not available.", "MODEL_UNAVAILABLE")
-    return Unavailable("The language model's server sent something unreadable.", "MODEL_BAD_ANSWER")
+    if isinstance(error, ValueError):
+        return Unavailable("The language model's server sent something unreadable.", "MODEL_BAD_ANSWER")
+    return Unavailable("The language model is not available.", "MODEL_UNAVAILABLE")
+
+
+def _is_timeout(error: BaseException) -> bool:
+    # By what lies at the bottom: over aiohttp, the client calls a refused or broken connection a timeout too.
+    while error.__cause__:
+        error = error.__cause__
+    return isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
 
 
 def _of_status(error: APIStatusError) -> RagError:

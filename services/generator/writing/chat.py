@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.generator.events import FinishReason
-from services.generator.prompt import Prompt
+from services.generator.prompting.prompt import Prompt
+
+EXTRACTIVE = "extractive"
+"""The provider that only quotes: the last resort, which is said wherever it writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,10 @@ class Finish:
     output_tokens: int
     estimated: bool
     """True when the server reported no tokens, and these are an upper bound."""
+    cached_input_tokens: int = 0
+    """Those of the input tokens that the server had cached."""
+    asked: str = ""
+    """The model that was asked, by the name in the settings: what its price is found by."""
 
 
 class ChatModel(Protocol):
@@ -29,13 +36,18 @@ class ChatModel(Protocol):
 
     @property
     def provider(self) -> str:
-        """Who runs it: "openai" or "extractive"."""
+        """Who runs it: "openai", the name of a fallback, or "extractive"."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model that is asked, by its name in the settings."""
         ...
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish]:
         """Yield pieces of text that are not empty, then one Finish.
 
-        Leaving the iterator ends the work behind it. A failure raises a RagError, before or after the first piece; an
+        Leaving the iterator ends the work behind it. It has no timers: who reads it decides how long to wait. A failure raises a RagError, before or after the first piece; an
         answer without a Finish or without text is a failure.
         """
         ...
