@@ -11,6 +11,24 @@ from rag.runtime.errors import InvalidInput
 MAX_QUESTION_CHARS = 8_192
 MAX_TOP_K = 100
 MAX_ANSWER_TOKENS = 8_192
+MAX_TURNS = 100
+MAX_TURN_CHARS = 32_768
+MAX_HISTORY_CHARS = 65_536
+
+
+class Role(StrEnum):
+    """Who spoke."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a conversation."""
+
+    role: Role
+    text: str
 
 
 class Mode(StrEnum):
@@ -44,6 +62,9 @@ class Question:
     """The search filter as it came, serialised: the retriever alone reads it."""
     max_tokens: int
     temperature: float
+    history: tuple[Turn, ...] = ()
+    """The conversation so far, oldest turn first, without this question."""
+    use_cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +78,16 @@ class Asked:
     filter: bytes = b""
     max_tokens: int | None = None
     temperature: float | None = None
+    history: tuple[Turn, ...] = ()
+    use_cache: bool = True
 
 
 def checked(asked: Asked, defaults: Defaults) -> Question:
     """Return the question with its gaps filled.
 
     Raises:
-        InvalidInput: EMPTY_QUESTION, QUESTION_TOO_LONG, BAD_TOP_K, BAD_MIN_SCORE, BAD_MAX_TOKENS, BAD_TEMPERATURE.
+        InvalidInput: EMPTY_QUESTION, QUESTION_TOO_LONG, BAD_TOP_K, BAD_MIN_SCORE, BAD_MAX_TOKENS, BAD_TEMPERATURE,
+            TOO_MANY_TURNS, EMPTY_TURN, TURN_TOO_LONG, HISTORY_TOO_LONG.
     """
     return Question(
         text=_text(asked.text),
@@ -73,7 +97,24 @@ def checked(asked: Asked, defaults: Defaults) -> Question:
         filter=asked.filter,
         max_tokens=_bounded(asked.max_tokens, defaults.max_tokens, MAX_ANSWER_TOKENS, "max_tokens", "BAD_MAX_TOKENS"),
         temperature=_temperature(asked.temperature, defaults.temperature),
+        history=_history(asked.history),
+        use_cache=asked.use_cache,
     )
+
+
+def _history(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    if len(turns) > MAX_TURNS:
+        raise InvalidInput(f"The history has {len(turns)} turns; at most {MAX_TURNS} are allowed.", "TOO_MANY_TURNS")
+    for number, turn in enumerate(turns, start=1):
+        if not turn.text.strip():
+            raise InvalidInput(f"Turn {number} of the history is empty.", "EMPTY_TURN", turn=str(number))
+        if len(turn.text) > MAX_TURN_CHARS:
+            message = f"Turn {number} of the history is longer than {MAX_TURN_CHARS} characters."
+            raise InvalidInput(message, "TURN_TOO_LONG", turn=str(number), limit=str(MAX_TURN_CHARS))
+    if sum(len(turn.text) for turn in turns) > MAX_HISTORY_CHARS:
+        message = f"The history is longer than {MAX_HISTORY_CHARS} characters."
+        raise InvalidInput(message, "HISTORY_TOO_LONG", limit=str(MAX_HISTORY_CHARS))
+    return turns
 
 
 def _text(text: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from rag.runtime.errors import InvalidInput, NotFound, Unavailable
+from rag.v1 import generator_pb2
 from tests.gateway.events import parse
 from tests.gateway.messages import answer
 from tests.gateway.stage import HOLD
@@ -61,6 +62,28 @@ async def test_all_parameters_reach_the_generator(gateway):
     assert [value.text for value in team.any_of.values] == ["x", "y"]
     assert public.equals.flag is True
     assert number.not_equals.number == 1
+
+
+async def test_the_conversation_reaches_the_generator_in_its_order(gateway):
+    turns = [{"role": "user", "text": "why?"}, {"role": "assistant", "text": "so [1]"}, {"role": "user", "text": " "}]
+    await gateway.http.post("/v1/query", json={"question": "q", "history": turns})
+
+    sent = gateway.backends.generator.stage.requests[0]
+    assert [(turn.role, turn.text) for turn in sent.history] == [
+        (generator_pb2.ROLE_USER, "why?"),
+        (generator_pb2.ROLE_ASSISTANT, "so [1]"),
+        (generator_pb2.ROLE_USER, " "),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"), [({}, (False, False)), ({"use_cache": True}, (True, True)), ({"use_cache": False}, (True, False))]
+)
+async def test_whether_the_cache_may_be_used_is_said_only_when_asked(gateway, body, sent):
+    await gateway.http.post("/v1/query", json={"question": "q", **body})
+
+    request = gateway.backends.generator.stage.requests[0]
+    assert (request.HasField("use_cache"), request.use_cache) == sent
 
 
 @pytest.mark.parametrize(
@@ -229,6 +252,11 @@ async def test_a_search_returns_hits_and_a_summary(gateway):
             "filter.conditions.0",
         ),
         ('{"question": "q", "filter": {"conditions": [{"key": "a", "equals": {}}]}}', "filter.conditions.0.equals"),
+        ('{"question": "q", "use_cache": 1}', "use_cache"),
+        ('{"question": "q", "history": {"role": "user", "text": "a"}}', "history"),
+        ('{"question": "q", "history": [{"role": "system", "text": "a"}]}', "history.0.role"),
+        ('{"question": "q", "history": [{"role": "user"}]}', "history.0.text"),
+        ('{"question": "q", "history": [{"role": "user", "text": "a", "name": "b"}]}', "history.0.name"),
     ],
 )
 async def test_a_malformed_question_names_the_field(gateway, raw, field):

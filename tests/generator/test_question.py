@@ -5,7 +5,11 @@ import math
 import pytest
 
 from rag.runtime.errors import InvalidInput
-from services.generator.question import Asked, Defaults, Mode, checked
+from services.generator.question import Asked, Defaults, Mode, Role, Turn, checked
+
+
+def turns(text: str, count: int) -> tuple[Turn, ...]:
+    return tuple(Turn((Role.USER, Role.ASSISTANT)[number % 2], text) for number in range(count))
 
 
 @pytest.mark.parametrize(
@@ -26,6 +30,11 @@ from services.generator.question import Asked, Defaults, Mode, checked
         (Asked("q", temperature=math.nan), "BAD_TEMPERATURE"),
         (Asked("q", temperature=-0.1), "BAD_TEMPERATURE"),
         (Asked("q", temperature=2.1), "BAD_TEMPERATURE"),
+        (Asked("q", history=turns("a", 101)), "TOO_MANY_TURNS"),
+        (Asked("q", history=turns("", 1)), "EMPTY_TURN"),
+        (Asked("q", history=(*turns("a", 3), *turns(" \n", 1))), "EMPTY_TURN"),
+        (Asked("q", history=turns("a" * 32_769, 1)), "TURN_TOO_LONG"),
+        (Asked("q", history=(*turns("a" * 32_768, 2), *turns("a", 1))), "HISTORY_TOO_LONG"),
     ],
 )
 def test_a_bad_question_is_refused_with_its_reason(asked: Asked, reason: str) -> None:
@@ -46,3 +55,17 @@ def test_the_bounds_are_allowed() -> None:
 
 def test_keyword_mode_asks_for_no_similarity() -> None:
     assert checked(Asked("q", mode=Mode.KEYWORD), Defaults()).min_score is None
+
+
+@pytest.mark.parametrize(
+    "history", [(), turns("a", 100), turns("天" * 32_768, 2)], ids=["none", "most turns", "longest"]
+)
+def test_a_history_within_the_bounds_is_kept_as_it_is(history: tuple[Turn, ...]) -> None:
+    question = checked(Asked("q", history=history, use_cache=False), Defaults())
+    assert (question.history, question.use_cache) == (history, False)
+
+
+def test_the_turn_that_is_wrong_is_named() -> None:
+    with pytest.raises(InvalidInput, match="Turn 3 ") as caught:
+        checked(Asked("q", history=(*turns("a", 2), *turns("\t", 1))), Defaults())
+    assert caught.value.metadata == {"turn": "3"}

@@ -24,7 +24,9 @@ Scalar = StrictBool | StrictStr | Number
 PageSize = Annotated[int, Query(ge=-(2**31), lt=2**31, description="At most this many; 0 for 50, 500 at most.")]
 PageToken = Annotated[str, Query(description="The `next_page_token` of the page before.")]
 Mode = Literal["hybrid", "dense", "keyword"]
+Role = Literal["user", "assistant"]
 
+_ROLES = {"user": generator_pb2.ROLE_USER, "assistant": generator_pb2.ROLE_ASSISTANT}
 _MODES = {
     "hybrid": retriever_pb2.RETRIEVAL_MODE_HYBRID,
     "dense": retriever_pb2.RETRIEVAL_MODE_DENSE,
@@ -99,22 +101,59 @@ class _Retrieval(Body):
         return {"top_k": self.top_k, "mode": _MODES[self.mode], "min_score": self.min_score, "filter": narrowed}
 
 
+class TurnBody(Body):
+    """One turn of a conversation."""
+
+    role: Role = Field(description="Who spoke: user or assistant.")
+    text: StrictStr = Field(description="What was said: 1 to 32,768 characters.")
+
+    def to_proto(self) -> generator_pb2.Turn:
+        """Return the turn of the contract."""
+        return generator_pb2.Turn(role=_ROLES[self.role], text=self.text)
+
+
+_CONVERSATION: list[Any] = [
+    {"role": "user", "text": "How do I rotate the keys?"},
+    {"role": "assistant", "text": "Add the new key, restart, then remove the old one [1]."},
+]
+
+
 class QueryBody(_Retrieval):
     """A question with its parameters."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"question": "How do I rotate the keys?", "stream": True}]}
+        json_schema_extra={
+            "examples": [
+                {"question": "How do I rotate the keys?", "stream": True},
+                {"question": "How often should I do that?", "history": _CONVERSATION},
+                {"question": "How do I rotate the keys?", "use_cache": False},
+            ]
+        }
     )
 
     question: StrictStr = Field(description="The question: 1 to 8,192 characters.")
     max_tokens: Int32 | None = Field(None, description="The longest answer in tokens: 1 to 8,192.")
     temperature: Number | None = Field(None, description="How freely the model words the answer: 0 to 2.")
+    history: list[TurnBody] = Field(
+        [],
+        description="The conversation so far, oldest turn first, without the question: at most 100 turns, 65,536 characters "
+        "together. The oldest turns are left out when they do not fit into the prompt.",
+    )
+    use_cache: StrictBool | None = Field(
+        None,
+        description="Whether the answer may come from the cache, or be shared with others who ask the same. Default true.",
+    )
     stream: StrictBool = Field(False, description="Answer as server-sent events.")  # noqa: FBT003
 
     def to_proto(self) -> generator_pb2.GenerateRequest:
         """Return the request of the contract."""
         return generator_pb2.GenerateRequest(
-            question=self.question, max_tokens=self.max_tokens, temperature=self.temperature, **self._retrieval()
+            question=self.question,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            history=[turn.to_proto() for turn in self.history],
+            use_cache=self.use_cache,
+            **self._retrieval(),
         )
 
 
