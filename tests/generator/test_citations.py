@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generator.citations import CitationChecker
+from services.generator.citing.citations import CitationChecker
 from services.generator.events import Citation
 from tests.generator.making import sources
 

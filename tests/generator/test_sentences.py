@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generator.sentences import spans
+from services.generator.texts.sentences import spans
 
 
 def split(text: str) -> list[str]:

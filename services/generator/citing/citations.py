@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import cast
 
-from services.generator import sentences
+from services.generator.citing.quotes import Quotes
 from services.generator.events import Citation, Source
-from services.generator.quotes import Quotes
+from services.generator.texts import sentences
 
 _OPEN = re.compile(r"[\[【]")
 _CLOSE = frozenset("]】")
@@ -57,6 +57,10 @@ class CitationChecker:
             return []
         return [self._release(rest)] if rest else []
 
+    def text(self) -> str:
+        """Return all that was released so far."""
+        return "".join(self._released)
+
     def _check(self, text: str) -> list[str | Citation]:
         out: list[str | Citation] = []
         at = search = 0
@@ -99,16 +103,19 @@ class CitationChecker:
 
     def _citation(self, source: Source, statement: str, start: int) -> Citation:
         passage = source.passage
-        first, last = self._quotes.nearest(passage, statement)
+        quote = self._quotes.nearest(passage, statement)
         return Citation(
             number=source.number,
             passage_id=passage.id,
             page=passage.page,
             char_start=start,
             char_end=self._length,
-            quote=passage.text[first:last],
-            quote_start=passage.char_start + first,
-            quote_end=passage.char_start + last,
+            quote=passage.text[quote.start : quote.end],
+            quote_start=passage.char_start + quote.start,
+            quote_end=passage.char_start + quote.end,
+            document_id=passage.document_id,
+            version=passage.version,
+            support=quote.support,
         )
 
     def _statement(self) -> str:

@@ -31,16 +31,17 @@ def stems(text: str) -> list[str]:
     """Return the stems of a text's words, in order; of unspaced scripts, the pairs of neighbouring characters."""
     found: list[str] = []
     for word in _WORD.findall(text.lower()):
-        if _IS_UNSPACED.match(word):
-            found.extend(word[i : i + 2] for i in range(max(1, len(word) - 1)))
-        else:
+        if word.isascii() or not _IS_UNSPACED.match(word):
             found.append(_stem(word))
+        else:
+            found.extend(word[i : i + 2] for i in range(max(1, len(word) - 1)))
     return found
 
 
 def content_stems(text: str) -> list[str]:
     """Return the stems that carry meaning: those of function words are left out."""
-    return [stem for stem in stems(text) if stem not in _function_stems()]
+    function_stems = _function_stems()
+    return [stem for stem in stems(text) if stem not in function_stems]
 
 
 @lru_cache(maxsize=65_536)
