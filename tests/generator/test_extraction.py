@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from services.generator.adapters.extractive_chat import ExtractiveChat
-from services.generator.chat import Finish
-from services.generator.citations import CitationChecker
+from services.generator.citing.citations import CitationChecker
 from services.generator.events import Citation, FinishReason
-from services.generator.extraction import extract
+from services.generator.extraction.extracts import extract
+from services.generator.writing.chat import Finish
 from tests.generator.making import prompt_of, sources
 
 CORPUS = (
@@ -83,7 +83,14 @@ def test_passages_without_a_sentence_give_no_extract() -> None:
 async def test_every_extract_is_cited_with_itself_as_the_quote() -> None:
     prompt = prompt_of("How many dimensions does the embedding model have, and what is cached?", *CORPUS)
     pieces = [piece async for piece in ExtractiveChat().stream(prompt)]
-    assert pieces.pop() == Finish(FinishReason.STOP, "extractive", "extractive", 0, 0, estimated=False)
+    finish = pieces.pop()
+    assert isinstance(finish, Finish)
+    assert (finish.reason, finish.provider, finish.input_tokens, finish.output_tokens) == (
+        FinishReason.STOP,
+        "extractive",
+        0,
+        0,
+    )
     checker = CitationChecker(prompt.sources)
     out = [found for piece in pieces for found in checker.feed(piece)]
     citations = [found for found in out if isinstance(found, Citation)]
