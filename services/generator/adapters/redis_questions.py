@@ -1,0 +1,65 @@
+"""Answered questions in Redis: a stream for each tenant and space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from rag.runtime.errors import InvalidInput, Unavailable
+from rag.vectors import pack, unpack
+from services.generator.caching.mirrors import MAX_QUESTIONS, Noted, Update
+
+
+class RedisQuestions:
+    """Each method is one round trip. The streams hold the words of questions, as long as their answers are kept."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def since(self, tenant: str, space: str, last: str) -> Update:
+        """Return what was noted after `last`, oldest first, and which is the oldest; Unavailable when it cannot be read."""
+        key = questions_key(tenant, space)
+        async with self._redis.pipeline(transaction=False) as both:
+            both.xrange(key, count=1)
+            both.xrange(key, min=f"({last}" if last else "-", count=MAX_QUESTIONS)
+            with _translated():
+                first, new = await both.execute()
+        noted = [found for entry_id, fields in new if (found := _noted(entry_id, fields))]
+        return Update(last, first[0][0].decode() if first else "", noted)
+
+    async def note(self, tenant: str, space: str, noted: Noted, ttl_s: int) -> None:
+        """Add a question to the newest; Unavailable when it cannot be written."""
+        key = questions_key(tenant, space)
+        fields: dict[Any, Any] = {"key": noted.key, "question": noted.question, "vector": pack(noted.vector)}
+        async with self._redis.pipeline(transaction=True) as both:
+            both.xadd(key, fields, maxlen=MAX_QUESTIONS, approximate=True)
+            both.expire(key, ttl_s)
+            with _translated():
+                await both.execute()
+
+
+def questions_key(tenant: str, space: str) -> str:
+    """Return the key of the questions of a space (stream: key, question, vector). It expires."""
+    return f"rag:{tenant}:questions:{space}"
+
+
+def _noted(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Noted | None:
+    """Return an entry as it was noted; None when its form is another one, such as an older version's."""
+    try:
+        vector = unpack(fields[b"vector"], len(fields[b"vector"]) // np.dtype("<f4").itemsize)[0]
+        return Noted(entry_id.decode(), fields[b"key"].decode(), fields[b"question"].decode(), vector)
+    except (KeyError, InvalidInput, UnicodeDecodeError):
+        return None
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise Unavailable("The answered questions are not reachable.", "QUESTIONS_UNAVAILABLE") from error
