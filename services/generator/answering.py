@@ -1,85 +1,67 @@
-"""A question becomes an answer: one stream of events, from accepted to done."""
+"""A question becomes an answer: one stream of events, from accepted to done, timed for the one who asked."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from rag.ids import new_id
-from services.generator import failover, metrics, prompt
-from services.generator.chat import ChatModel, Finish
-from services.generator.citations import CitationChecker
+from rag.runtime.single_flight import SingleFlight
+from rag.runtime.tasks import cancel_all
+from services.generator import metrics
+from services.generator.caching.answers import AnswerCache
+from services.generator.caching.entries import Looked
 from services.generator.events import (
     Accepted,
-    Citation,
+    CacheLayer,
     Done,
     Event,
-    FinishReason,
-    Notice,
-    Source,
     Sources,
     Stage,
     Token,
     Usage,
 )
+from services.generator.making import Making
+from services.generator.parts import Begun, Part, Written, joined
 from services.generator.question import Question
-from services.generator.retrieval import Hit, Retriever
 from services.generator.timing import Watch
 
-NOTHING_FOUND = "Nothing relevant to this question was found in the documents."
+_MOST_AHEAD = 256
+"""How many pieces a model may be ahead of the fastest reader of its answer."""
 
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What a million tokens cost in US dollars; None when it is not known."""
-
-    input_usd_per_mtok: float | None = None
-    output_usd_per_mtok: float | None = None
-
-    def cost_usd(self, finish: Finish) -> float | None:
-        """Return what an answer cost; nothing when no tokens were used."""
-        if finish.input_tokens == finish.output_tokens == 0:
-            return 0.0
-        if self.input_usd_per_mtok is None or self.output_usd_per_mtok is None:
-            return None
-        return (
-            finish.input_tokens * self.input_usd_per_mtok + finish.output_tokens * self.output_usd_per_mtok
-        ) / 1_000_000
+Flights = SingleFlight[object, Part]
 
 
 class Answering:
-    """Answers questions.
+    """Answers questions; equal questions at the same time share one answer.
 
     Args:
-        retriever: Finds the passages.
-        models: Write the answer; each replaces the one before it when that fails before its first token.
-        prices: Of the models' tokens.
-        budget_tokens: How many tokens of passages a prompt holds.
+        making: Makes the answers.
+        cache: Knows the state of the documents, without which nothing is shared.
         clock: Seconds that never go back.
         new_answer_id: Makes a new id.
     """
 
     def __init__(
         self,
-        retriever: Retriever,
-        models: Sequence[ChatModel],
-        prices: Prices,
-        budget_tokens: int,
+        making: Making,
+        cache: AnswerCache,
         *,
         clock: Callable[[], float] = time.perf_counter,
         new_answer_id: Callable[[], str] = lambda: new_id("ans"),
     ) -> None:
-        self._retriever = retriever
-        self._models = models
-        self._prices = prices
-        self._budget_tokens = budget_tokens
+        self._making = making
+        self._cache = cache
         self._clock = clock
         self._new_answer_id = new_answer_id
+        self._flights: Flights = SingleFlight(
+            metrics.SHARED.inc, most_ahead=_MOST_AHEAD, repeatable=lambda part: isinstance(part, Begun)
+        )
 
-    async def answer(self, question: Question, request_id: str) -> AsyncGenerator[Event]:
-        """Yield the events of an answer. Leaving the iterator ends the search or the model behind it.
+    async def answer(self, tenant: str, question: Question, request_id: str) -> AsyncGenerator[Event]:
+        """Yield the events of an answer. The work behind it ends when the last of its readers leaves.
 
         Raises:
             RagError: when the search fails, or when no model could answer to the end.
@@ -87,78 +69,65 @@ class Answering:
         with metrics.question() as outcome:
             watch = Watch(self._clock)
             yield Accepted(self._new_answer_id(), request_id)
-            hits: list[Hit] = []
-            notices: list[Notice] = []
-            async with aclosing(self._retriever.retrieve(question)) as found:
-                async for item in found:
-                    if isinstance(item, Hit):
-                        hits.append(item)
-                    elif isinstance(item, Notice):
-                        notices.append(item)
-                    else:
-                        yield watch.begin(item)
-            watch.end()
-            sources = prompt.select(hits, self._budget_tokens)
-            yield Sources(sources)
-            for notice in notices:
-                yield notice
-            async with aclosing(self._write(question, sources, watch)) as events:
-                async for event in events:
-                    if isinstance(event, Done):
-                        outcome.name = event.finish_reason.value
-                    yield event
-
-    async def _write(self, question: Question, sources: tuple[Source, ...], watch: Watch) -> AsyncGenerator[Event]:
-        if not sources:
-            for event in self._nothing_found(watch):
-                yield event
-            return
-        yield watch.begin(Stage.GENERATION)
-        asked = prompt.render(question.text, sources, question.max_tokens, question.temperature)
-        checker = CitationChecker(sources)
-        async with aclosing(failover.stream(self._models, asked)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, str):
-                    for event in _events(checker.feed(piece), watch):
+            looked = None
+            if question.use_cache:
+                looking = asyncio.create_task(self._cache.begin(tenant, question))
+                try:
+                    yield watch.begin(Stage.CACHE)
+                    looked = await looking
+                finally:
+                    await cancel_all([looking])
+            async with aclosing(self._parts(tenant, question, looked)) as slices:
+                async for parts in slices:
+                    for event in _events(parts, watch):
+                        if isinstance(event, Done):
+                            outcome.name = event.finish_reason.value
                         yield event
-                elif isinstance(piece, Notice):
-                    yield piece
-                else:
-                    finish = piece
-        for event in _events(checker.close(), watch):
-            yield event
-        for event in self._end(finish, watch, checker.dropped):
-            yield event
 
-    def _nothing_found(self, watch: Watch) -> Iterator[Event]:
-        watch.first_token()
-        yield Token(NOTHING_FOUND)
-        finish = Finish(FinishReason.NO_CONTEXT, self._models[0].provider, "", 0, 0, estimated=False)
-        yield from self._end(finish, watch, 0)
+    def _parts(self, tenant: str, question: Question, looked: Looked | None) -> AsyncGenerator[Sequence[Part]]:
+        def start() -> AsyncGenerator[Part]:
+            return self._making.make(tenant, question, looked)
 
-    def _end(self, finish: Finish, watch: Watch, dropped_markers: int) -> Iterator[Event]:
-        watch.end()
-        usage = Usage(
-            input_tokens=finish.input_tokens,
-            output_tokens=finish.output_tokens,
-            estimated=finish.estimated,
-            cost_usd=self._prices.cost_usd(finish),
-            model=finish.model,
-            provider=finish.provider,
-            stages=watch.stages(),
-            first_token_ms=watch.first_token_ms,
-            total_ms=watch.elapsed_ms(),
-        )
-        metrics.observe(usage, dropped_markers)
-        yield usage
-        yield Done(finish.reason)
+        # Only those who have seen the same documents share: work that began before a change must not answer a later question.
+        key: object = (tenant, looked.key, looked.stamp.state) if looked else object()
+        return self._flights.slices(key, start)
 
 
-def _events(released: list[str | Citation], watch: Watch) -> Iterator[Token | Citation]:
-    for piece in released:
-        if isinstance(piece, Citation):
-            yield piece
+def _events(parts: Sequence[Part], watch: Watch) -> Iterator[Event]:
+    for part in joined(parts):
+        if isinstance(part, Begun):
+            yield watch.begin(part.stage, part.at)
+        elif isinstance(part, Written):
+            watch.end()
+            usage = _usage(part, watch)
+            metrics.observe(usage)
+            yield usage
+            yield Done(part.reason)
         else:
-            if watch.first_token_ms is None:
+            if isinstance(part, Sources):
+                watch.end()
+            elif isinstance(part, Token) and watch.first_token_ms is None:
                 watch.first_token()
-            yield Token(piece)
+            yield part
+
+
+def _usage(written: Written, watch: Watch) -> Usage:
+    """Return what an answer cost the one who takes it: its first reader is charged, the others share it for nothing."""
+    is_charged, written.is_charged = not written.is_charged, True
+    is_free = written.layer is not CacheLayer.NONE or not is_charged
+    layer = written.layer if is_charged or written.layer is not CacheLayer.NONE else CacheLayer.SHARED
+    return Usage(
+        input_tokens=0 if is_free else written.input_tokens,
+        output_tokens=0 if is_free else written.output_tokens,
+        estimated=written.estimated and not is_free,
+        cost_usd=0.0 if is_free else written.cost_usd,
+        model=written.model,
+        provider=written.provider,
+        stages=watch.stages(),
+        first_token_ms=watch.first_token_ms,
+        total_ms=watch.elapsed_ms(),
+        cached_input_tokens=0 if is_free else written.cached_input_tokens,
+        fallback_used=written.fallback_used,
+        checks=written.checks,
+        cache_layer=layer,
+    )

@@ -14,6 +14,8 @@ from rag.passage import Passage
 class Stage(StrEnum):
     """A stage of an answer."""
 
+    CACHE = "cache"
+    REWRITING = "rewriting"
     EMBEDDING = "embedding"
     RETRIEVAL = "retrieval"
     GENERATION = "generation"
@@ -82,6 +84,10 @@ class Citation:
     quote_start: int
     """The first character of the quote in the document's extracted text."""
     quote_end: int
+    document_id: str
+    version: int
+    support: float
+    """How much of what the statement says, by its words, stands in the quote: 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,27 @@ class StageTime:
     elapsed_ms: float
 
 
+class CacheLayer(StrEnum):
+    """Where an answer came from."""
+
+    NONE = "none"
+    EXACT = "exact"
+    SEMANTIC = "semantic"
+    SHARED = "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What an answer's text went through before it was released."""
+
+    unsupported_sentences: int = 0
+    """Sentences without a citation whose quote supports them."""
+    dropped_markers: int = 0
+    """Marker numbers that resolved to no source."""
+    removed_links: int = 0
+    """Links and images made inactive, because no source holds their address."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What an answer cost."""
@@ -113,6 +140,11 @@ class Usage:
     stages: tuple[StageTime, ...]
     first_token_ms: float | None
     total_ms: float
+    cached_input_tokens: int = 0
+    """Those of the input tokens that the server had cached."""
+    fallback_used: bool = False
+    checks: Checks = Checks()
+    cache_layer: CacheLayer = CacheLayer.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,18 +25,21 @@ class Watch:
         """Return the milliseconds since the question was accepted."""
         return (self._clock() - self._accepted) * 1_000
 
-    def begin(self, stage: Stage) -> Progress:
-        """End the running stage and begin the next."""
-        self.end()
-        now = self.elapsed_ms()
-        self._running = stage, now
-        return Progress(stage, now)
+    def begin(self, stage: Stage, at: float | None = None) -> Progress:
+        """End the running stage and begin the next, now or when its work began; who came later waited since they came."""
+        began = self.elapsed_ms() if at is None else max(0.0, (at - self._accepted) * 1_000)
+        self._end(began)
+        self._running = stage, began
+        return Progress(stage, began)
 
     def end(self) -> None:
         """End the running stage, when there is one."""
+        self._end(self.elapsed_ms())
+
+    def _end(self, elapsed_ms: float) -> None:
         if self._running:
             stage, began = self._running
-            self._stages.append(StageTime(stage, self.elapsed_ms() - began))
+            self._stages.append(StageTime(stage, max(0.0, elapsed_ms - began)))
             self._running = None
 
     def first_token(self) -> None:

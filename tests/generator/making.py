@@ -11,12 +11,15 @@ from grpc_status import rpc_status
 
 from rag.passage import Passage
 from rag.runtime.calls import TENANT
+from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room, serving
 from rag.runtime.settings import ServiceSettings
 from rag.v1 import generator_pb2, generator_pb2_grpc, passage_pb2, retriever_pb2, retriever_pb2_grpc
-from services.generator import prompt
 from services.generator.events import Source
-from services.generator.prompt import Prompt
+from services.generator.prompting import templates
+from services.generator.prompting.prompt import Prompt, Prompts
+from services.generator.prompting.tokens import tokens_at_most
+from services.generator.question import Asked, Defaults, Question, Turn, checked
 from services.generator.settings import GeneratorSettings
 from services.generator.wiring import wire
 
@@ -46,8 +49,16 @@ def sources(*texts: str, start: int = 0) -> tuple[Source, ...]:
     )
 
 
+def question_of(text: str, *history: Turn) -> Question:
+    return checked(Asked(text, max_tokens=100, temperature=0.2, history=history), Defaults())
+
+
+def prompts_of(passage_budget_tokens: int = 6_000, history_budget_tokens: int = 3_000, **changes) -> Prompts:
+    return Prompts(templates.load(), tokens_at_most, passage_budget_tokens, history_budget_tokens, **changes)
+
+
 def prompt_of(question: str, *texts: str) -> Prompt:
-    return prompt.render(question, sources(*texts), max_tokens=100, temperature=0.2)
+    return prompts_of().render(question_of(question), question, sources(*texts))
 
 
 def hit(text: str, rank: int = 1, start: int = 0) -> retriever_pb2.Hit:
@@ -75,6 +86,7 @@ class FakeRetriever(retriever_pb2_grpc.RetrieverServiceServicer):
         self.responses: list[retriever_pb2.RetrieveResponse] = found()
         self.error: Exception | None = None
         self.requests: list[retriever_pb2.RetrieveRequest] = []
+        self.state = retriever_pb2.CheckDocumentsResponse(index="live", state="run/1", commits=1)
 
     async def Retrieve(self, request, context) -> AsyncIterator[retriever_pb2.RetrieveResponse]:
         self.requests.append(request)
@@ -82,6 +94,18 @@ class FakeRetriever(retriever_pb2_grpc.RetrieverServiceServicer):
             yield response
         if self.error:
             raise self.error
+
+    async def believe(self, redis_url: str) -> None:
+        """Speak of the Redis at `redis_url` as a retriever does whose catalogue is in it."""
+        async with open_redis(redis_url) as redis:
+            self.state.state = f"{(await redis.info('server'))['run_id']}/0"
+
+    async def CheckDocuments(self, request, context) -> retriever_pb2.CheckDocumentsResponse:
+        return self.state
+
+
+# There is no embedder here: questions are compared by their words only.
+_QUICK = {"port": 0, "metrics_port": 0, "lame_duck_ms": 0, "drain_grace_ms": 500, "semantic_threshold": 0}
 
 
 async def _ready() -> bool:
@@ -101,21 +125,19 @@ async def serving_retriever(fake: FakeRetriever) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def serving_generator(retriever: str, **settings) -> AsyncIterator[generator_pb2_grpc.GeneratorServiceStub]:
-    chosen = GeneratorSettings(
-        port=0, metrics_port=0, retriever_address=retriever, lame_duck_ms=0, drain_grace_ms=500, **settings
-    )
+    chosen = GeneratorSettings(**{**_QUICK, "retriever_address": retriever, **settings})
     async with (
         wire(chosen) as room,
         serving(chosen, room) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         stub = generator_pb2_grpc.GeneratorServiceStub(channel)
-        stub.channel = channel
+        stub.channel, stub.port = channel, port
         yield stub
 
 
 def ask(stub, question: str = "What colour is the sky?", **fields) -> grpc.aio.UnaryStreamCall:
-    request = generator_pb2.GenerateRequest(question=question, **fields)
+    request = generator_pb2.GenerateRequest(question=question, **{"use_cache": False, **fields})
     return stub.Generate(request, metadata=((TENANT, "acme"), ("x-request-id", "req-1")), timeout=30)
 
 

@@ -64,7 +64,8 @@ async def test_the_prompt_holds_question_and_passages_as_data(openai, model_serv
 
 
 async def test_the_cost_follows_the_prices(retriever: FakeRetriever, model_server: ModelServer) -> None:
-    settings = {"openai_base_url": model_server.base_url, "input_usd_per_mtok": 2.0, "output_usd_per_mtok": 10.0}
+    prices = {"gpt-4o-mini": {"input": 2.0, "output": 10.0}}
+    settings = {"openai_base_url": model_server.base_url, "prices": prices}
     async with serving_generator(retriever.address, **settings) as stub:
         usage = (await answer(stub))[-2].usage
     assert usage.cost_usd == pytest.approx((usage.input_tokens * 2 + usage.output_tokens * 10) / 1e6)
@@ -116,7 +117,7 @@ async def test_a_model_that_hangs_is_replaced(retriever: FakeRetriever, model_se
 async def test_a_model_that_fails_after_its_first_token_ends_the_answer_with_an_error(
     openai, model_server: ModelServer, script: dict[str, object]
 ) -> None:
-    model_server.script(text="one two three", **script)
+    model_server.script(text="one two three", delay_ms=40, **script)
     events, error = await until_error(ask(openai))
     assert text_of(events) == "one"
     assert "done" not in kinds(events)
@@ -126,7 +127,7 @@ async def test_a_model_that_fails_after_its_first_token_ends_the_answer_with_an_
 
 @pytest.mark.parametrize(
     ("script", "outcome", "error"),
-    [({}, "stop", None), ({"text": "one two", "reset_after": 1}, "error", "MODEL_STREAM_CUT")],
+    [({}, "stop", None), ({"text": "one two", "reset_after": 1, "delay_ms": 40}, "error", "MODEL_STREAM_CUT")],
 )
 async def test_questions_are_counted_by_how_they_ended(
     openai, model_server: ModelServer, script: dict[str, object], outcome: str, error: str | None

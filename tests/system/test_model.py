@@ -42,7 +42,7 @@ async def test_the_answer_of_a_model_streams_through_with_its_citation(
     http: httpx.AsyncClient, model_server: ModelServer
 ) -> None:
     model_server.script(deltas=["It closes ", "at nine [", "1", "]. And [7] never."])
-    body = {"question": "When does the harbour close?", "stream": True}
+    body = {"question": "When does the harbour close?", "use_cache": False, "stream": True}
     async with http.stream("POST", "/v1/query", json=body) as response:
         answer = [event async for event in events(response)]
     text = "".join(event.data["text"] for event in answer if event.name == "token")
@@ -59,7 +59,7 @@ async def test_a_reader_who_leaves_stops_the_model(
     mesh: Tree, http: httpx.AsyncClient, model_server: ModelServer, stream: bool
 ) -> None:
     model_server.script(**FOREVER)
-    body = {"question": "When does the harbour close?", "stream": stream}
+    body = {"question": "When does the harbour close?", "use_cache": False, "stream": stream}
     async with httpx.AsyncClient(base_url=mesh.url, timeout=60) as reader:
         request = reader.build_request("POST", "/v1/query", json=body)
         if stream:
@@ -79,7 +79,9 @@ async def test_a_model_that_fails_before_its_first_word_is_replaced_and_that_is_
     http: httpx.AsyncClient, model_server: ModelServer
 ) -> None:
     model_server.script(status=500, times=None)
-    answer = (await http.post("/v1/query", json={"question": "When does the harbour close?"})).json()
+    answer = (
+        await http.post("/v1/query", json={"question": "When does the harbour close?", "use_cache": False})
+    ).json()
     assert "nine in the evening" in answer["answer"]
     assert [notice["code"] for notice in answer["notices"]] == ["FALLBACK_EXTRACTIVE"]
     assert answer["usage"]["provider"] == "extractive"
@@ -87,7 +89,7 @@ async def test_a_model_that_fails_before_its_first_word_is_replaced_and_that_is_
 
 async def test_a_stream_that_dies_does_not_look_complete(http: httpx.AsyncClient, model_server: ModelServer) -> None:
     model_server.script(deltas=["It ", "closes ", "at ", "nine."], reset_after=2)
-    body = {"question": "When does the harbour close?", "stream": True}
+    body = {"question": "When does the harbour close?", "use_cache": False, "stream": True}
     async with http.stream("POST", "/v1/query", json=body) as response:
         names = [event.name async for event in events(response)]
     assert names[-1] == "error"
