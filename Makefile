@@ -42,7 +42,7 @@ demo: install ## Ingest the examples and answer a question (DOC=file.pdf Q="..."
 
 .PHONY: test
 test: lint milvus-server ## Check everything: lint, then all tests
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: install ## Check style, types, the contract and what is generated
@@ -99,6 +99,14 @@ chaos-ingest: install ## Kill processes at random during ingestion: KILLS=60 [SE
 eval: install ## Measure retrieval on a dataset: DATA=folder [SPLIT=train] [MODES=hybrid] [PLOT=1]
 	@$(BIN)/ragmesh eval run $(or $(DATA),examples/eval/handbook) $(if $(SPLIT),--split $(SPLIT)) $(if $(MODES),--modes $(MODES)) \
 	  $(if $(PLOT),--plot)
+
+.PHONY: eval-cache
+eval-cache: install ## Measure which questions share a cached answer, on labelled pairs
+	@$(BIN)/python -m bench.answer_cache
+
+.PHONY: eval-answers
+eval-answers: install ## Measure answers made of quoted sentences [DATA=folder] [SHOW=1]
+	@$(BIN)/python -m bench.answers $(if $(DATA),"$(DATA)") $(if $(SHOW),--show)
 
 .PHONY: bench-retrieval
 bench-retrieval: install ## Measure searches over N passages: N=20000 [CORPORA=folder]

@@ -1,0 +1,100 @@
+"""What `make bench-stream` compares: processes that stream a model's answer, and how each is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.streams import Connection, Target
+from rag.cli.own_services import free_ports
+from rag.runtime.settings import child_environment
+from tests.doubles.fixtures import ModelServer
+from tests.redis_server import running_redis
+from tests.waiting import until
+
+_START_S = 60.0
+
+
+@asynccontextmanager
+async def direct(model: ModelServer) -> AsyncIterator[Target]:
+    """The model server itself."""
+    yield Target("direct", model.port, "/v1/chat/completions", _chat, b"data: ", b'"content"', b"[DONE]")
+
+
+@asynccontextmanager
+async def relay(model: ModelServer, folder: Path) -> AsyncIterator[Target]:
+    """One FastAPI process with the openai client."""
+    (port,) = free_ports(1)
+    target = Target("fastapi", port, "/v1/query", _question, b"event: token", b"event: token", b"event: done")
+    with running([["bench.relay_app", str(port), model.base_url]], folder):
+        await _answering(target)
+        yield target
+
+
+@asynccontextmanager
+async def ragmesh(model: ModelServer, folder: Path, **settings: str) -> AsyncIterator[Target]:
+    """Gateway and generator with a Redis, in front of a retriever that answers at once."""
+    retriever, generator, grpc, http = free_ports(4)
+    with running_redis(folder) as redis_url:
+        environment = {
+            "REDIS_URL": redis_url,
+            "RAG_DATA_DIR": str(folder),
+            "RAG_LOG_LEVEL": "WARNING",
+            "OPENAI_BASE_URL": model.base_url,
+            **{f"{room}_ADDRESS": f"127.0.0.1:{retriever}" for room in ("RETRIEVER", "EMBEDDER", "INGESTOR")},
+            "GENERATOR_ADDRESS": f"127.0.0.1:{generator}",
+            "GENERATOR_PORT": str(generator),
+            "GENERATOR_METRICS_PORT": "0",
+            "GENERATOR_SEMANTIC_THRESHOLD": "0",  # there is no embedder here, and no question is like another
+            "GATEWAY_PORT": str(grpc),
+            "GATEWAY_HTTP_PORT": str(http),
+            **settings,
+        }
+        modules = [["bench.quiet_retriever", str(retriever)], ["services.generator"], ["services.gateway"]]
+        target = Target("ragmesh", http, "/v1/query", _question, b"event: accepted", b"event: token", b"event: done")
+        with running(modules, folder, environment):
+            await _answering(target)
+            yield target
+
+
+@contextmanager
+def running(
+    modules: Sequence[Sequence[str]], folder: Path, environment: dict[str, str] | None = None
+) -> Iterator[None]:
+    """Run Python modules as processes for the length of a block; what they say is in files of the folder."""
+    with ExitStack() as stack:
+        for module in modules:
+            log = stack.enter_context((folder / f"{module[0]}.log").open("wb"))
+            command = [sys.executable, "-m", *module]
+            settings = child_environment(**(environment or {}))
+            process = stack.enter_context(subprocess.Popen(command, env=settings, stdout=log, stderr=log))
+            stack.callback(process.terminate)
+        yield
+
+
+async def _answering(target: Target) -> None:
+    async def answers() -> bool:
+        connection = Connection(target)
+        try:
+            await connection.ask("Are you there?")
+        except (OSError, RuntimeError, asyncio.IncompleteReadError):
+            return False
+        finally:
+            connection.close()
+        return True
+
+    await until(answers, _START_S)
+
+
+def _question(question: str) -> dict[str, Any]:
+    return {"question": question, "stream": True}
+
+
+def _chat(question: str) -> dict[str, Any]:
+    messages = [{"role": "user", "content": question}]
+    return {"model": "bench", "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
