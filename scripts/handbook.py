@@ -34,7 +34,7 @@ SUBTITLE = "How to run, watch and repair a mesh of five services that answers qu
 _INK = colors.HexColor("#1d2733")
 _ACCENT = colors.HexColor("#0b5c7d")
 _PALE = colors.HexColor("#eef3f6")
-_MARGIN = 1.9 * cm
+_MARGIN = 1.7 * cm
 _WIDTH = A4[0] - 2 * _MARGIN
 _CELL_PADDING, _SPACE = 10.0, 3.0
 
@@ -44,10 +44,10 @@ def _style(name: str, size: float, **rest: Any) -> ParagraphStyle:
     return ParagraphStyle(name, fontSize=size, **settings)
 
 
-_BODY = _style("body", 9.3, spaceAfter=5)
-_ITEM = _style("item", 9.3, leftIndent=16, bulletIndent=3, spaceAfter=2.5)
-_CELL = _style("cell", 8.2)
-_HEAD_CELL = _style("head_cell", 8.2, fontName="Helvetica-Bold")
+_BODY = _style("body", 9.1, spaceAfter=4.5)
+_ITEM = _style("item", 9.1, leftIndent=16, bulletIndent=3, spaceAfter=2.5)
+_CELL = _style("cell", 8)
+_HEAD_CELL = _style("head_cell", 8, fontName="Helvetica-Bold")
 _CODE = _style(
     "code", 8, fontName="Courier", leading=10.4, backColor=_PALE, borderPadding=5, spaceBefore=5, spaceAfter=10
 )

@@ -41,7 +41,7 @@ FOREIGN = {
     "static_configs",
 }
 # Put together from the name of a service or a provider at run time.
-MADE = {f"{name.upper()}_UNAVAILABLE" for name in SERVICES} | {"FALLBACK_EXTRACTIVE"}
+MADE = {f"{name.upper()}_UNAVAILABLE" for name in SERVICES} | {"FALLBACK_EXTRACTIVE", "FALLBACK_MODEL"}
 
 
 def _script() -> ModuleType:
