@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -15,15 +15,10 @@ from rag.runtime import context
 from rag.runtime.backoff import asked_s, full_jitter
 from rag.runtime.errors import DeadlineExceeded, Overloaded, Unavailable
 from rag.runtime.peers import Peer, open_peer
-from rag.v1 import (
-    generator_pb2,
-    generator_pb2_grpc,
-    ingestor_pb2,
-    ingestor_pb2_grpc,
-    passage_pb2,
-    retriever_pb2,
-    retriever_pb2_grpc,
-)
+from rag.v1 import generator_pb2, ingestor_pb2, passage_pb2, retriever_pb2
+from rag.v1.generator_pb2_grpc import GeneratorServiceStub
+from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
+from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 
 _WATCH_S = 3_600.0
 _GENERATOR = "rag.v1.GeneratorService"
@@ -58,9 +53,9 @@ class RagClient:
         self._peer = await self._stack.enter_async_context(open_peer(self._address, _GENERATOR, _RETRIEVER, _INGESTOR))
         self._peer.name = "gateway"  # which of its services is asked makes no difference to who cannot be reached
         channel = self._peer.channel
-        self._generator = generator_pb2_grpc.GeneratorServiceStub(channel)
-        self._retriever = retriever_pb2_grpc.RetrieverServiceStub(channel)
-        self._ingestor = ingestor_pb2_grpc.IngestorServiceStub(channel)
+        self._generator = GeneratorServiceStub(channel)
+        self._retriever = RetrieverServiceStub(channel)
+        self._ingestor = IngestorServiceStub(channel)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -78,10 +73,18 @@ class RagClient:
         mode: retriever_pb2.RetrievalMode.ValueType = retriever_pb2.RETRIEVAL_MODE_UNSPECIFIED,
         min_score: float | None = None,
         search_filter: passage_pb2.Filter | None = None,
+        history: Sequence[generator_pb2.Turn] = (),
+        use_cache: bool | None = None,
     ) -> AsyncGenerator[generator_pb2.GenerateResponse, None]:
         """Stream an answer as events, in the order that the contract gives. Leaving the stream stops the model."""
         request = generator_pb2.GenerateRequest(
-            question=question, top_k=top_k, mode=mode, min_score=min_score, filter=search_filter
+            question=question,
+            top_k=top_k,
+            mode=mode,
+            min_score=min_score,
+            filter=search_filter,
+            history=history,
+            use_cache=use_cache,
         )
         self._begin()
         async with aclosing(self._peer.stream(self._generator.Generate, request)) as events:
