@@ -13,7 +13,7 @@ from rag.client import RagClient
 from rag.v1 import generator_pb2 as pb
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_STAGES = {pb.STAGE_EMBEDDING: "embedding", pb.STAGE_RETRIEVAL: "retrieval", pb.STAGE_GENERATION: "generation"}
+_STAGES = {number: name.removeprefix("STAGE_").lower() for name, number in pb.Stage.items()}
 
 
 def plain(text: str) -> str:
