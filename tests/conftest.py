@@ -17,15 +17,6 @@ from tests.redis_server import running_redis
 
 pytest_plugins = ["tests.doubles.fixtures"] if importlib.util.find_spec("tests.doubles.fixtures") else []
 
-_SLOW_FIRST = ("chaos", "system", "cli", "retriever", "ingestor")
-"""Folders whose tests wait for processes: begun last, they would run alone in the end while other workers have nothing to do."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest first."""
-    places = {name: place for place, name in enumerate(_SLOW_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
-
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_tracebacks() -> None:
