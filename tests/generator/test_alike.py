@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import numpy as np
@@ -71,8 +71,9 @@ def alike(vectors, questions) -> Alike:
 
 
 @pytest.fixture
-def call(tenant) -> None:
-    context.use(context.new_call(tenant, 30))
+def call(tenant) -> Iterator[None]:
+    with context.bound(context.new_call(tenant, 30)):
+        yield
 
 
 async def test_a_question_of_the_same_meaning_is_found(alike, vectors, tenant) -> None:
@@ -140,10 +141,10 @@ async def test_many_at_once_lose_nothing(alike, tenant) -> None:
 
 async def test_an_embedder_that_hangs_is_not_waited_for(alike, vectors, tenant) -> None:
     vectors.held = asyncio.Event()
-    context.use(context.new_call(tenant, 0.5))
-    with pytest.raises(Unavailable):
-        await alike.nearest(tenant, "b", RESTART)
-    assert context.remaining_s(0) > 0.2
+    with context.bound(context.new_call(tenant, 0.5)):
+        with pytest.raises(Unavailable):
+            await alike.nearest(tenant, "b", RESTART)
+        assert context.remaining_s(0) > 0.2
 
 
 async def test_without_redis_an_error_of_the_house(vectors, tenant, tmp_path) -> None:
@@ -259,9 +260,9 @@ async def test_the_embedder_makes_the_vectors(call) -> None:
 
 
 async def test_an_embedder_that_is_away_does_not_hold_up(questions, tenant) -> None:
-    context.use(context.new_call(tenant, 1.0))
     async with open_peer("127.0.0.1:1", "rag.v1.EmbedderService") as peer:
         alike = Alike(GrpcQuestionVectors(peer), questions, 0.9, lambda _: TTL_S)
-        with pytest.raises(RagError):
-            await alike.nearest(tenant, "b", RESTART)
-    assert context.remaining_s(0) > 0.5
+        with context.bound(context.new_call(tenant, 1.0)):
+            with pytest.raises(RagError):
+                await alike.nearest(tenant, "b", RESTART)
+            assert context.remaining_s(0) > 0.5
