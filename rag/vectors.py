@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.runtime.errors import InvalidInput
+from rag.runtime.errors import Internal, InvalidInput
 
 Vectors = NDArray[np.float32]
 """Shape (count, dimension)."""
@@ -28,3 +30,14 @@ def unpack(values: bytes, dimension: int) -> Vectors:
         message = f"{len(values)} bytes are not a whole number of vectors of {dimension} float32."
         raise InvalidInput(message, "BAD_VECTORS")
     return np.frombuffer(values, dtype=_WIRE).reshape(-1, dimension)
+
+
+def joined(batches: Sequence[Vectors], count: int) -> Vectors:
+    """Return the batches of an embedder's answer as one, shape (count, dimension).
+
+    Raises:
+        Internal: BAD_EMBEDDING when there are more or fewer vectors, or one that is not finite.
+    """
+    if sum(map(len, batches)) != count or not all(np.isfinite(batch).all() for batch in batches):
+        raise Internal("The embedder did not answer with one vector per text.", "BAD_EMBEDDING")
+    return np.concatenate(batches)

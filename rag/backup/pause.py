@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from rag.ids import new_id
 from rag.runtime.errors import Conflict, Unavailable
+from rag.runtime.redis import reached
 from rag.runtime.tasks import cancel_all
 
 KEY = "rag:pause:removals"
@@ -39,10 +40,8 @@ async def is_paused(redis: Redis) -> bool:
     Raises:
         Unavailable: REDIS_UNAVAILABLE: nobody knows.
     """
-    try:
+    with reached("Redis cannot be reached.", "REDIS_UNAVAILABLE"):
         return bool(await redis.exists(KEY))
-    except (RedisError, OSError) as error:
-        raise Unavailable("Redis cannot be reached.", "REDIS_UNAVAILABLE") from error
 
 
 class Pause:

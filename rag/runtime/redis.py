@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
+from redis.exceptions import RedisError
+
+from rag.runtime.errors import Unavailable
 
 _CONNECTIONS = 50
 _TIMEOUT_S = 1.0
+
+
+@contextmanager
+def reached(message: str, reason: str) -> Iterator[None]:
+    """Turn an error of Redis inside a block into one of the house.
+
+    Raises:
+        Unavailable: with this sentence and reason.
+    """
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise Unavailable(message, reason) from error
 
 
 @asynccontextmanager

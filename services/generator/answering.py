@@ -113,9 +113,10 @@ def _events(parts: Sequence[Part], watch: Watch) -> Iterator[Event]:
 
 def _usage(written: Written, watch: Watch) -> Usage:
     """Return what an answer cost the one who takes it: its first reader is charged, the others share it for nothing."""
-    is_charged, written.is_charged = not written.is_charged, True
-    is_free = written.layer is not CacheLayer.NONE or not is_charged
-    layer = written.layer if is_charged or written.layer is not CacheLayer.NONE else CacheLayer.SHARED
+    is_shared = written.is_charged and written.layer is CacheLayer.NONE
+    layer = CacheLayer.SHARED if is_shared else written.layer
+    is_free = layer is not CacheLayer.NONE
+    written.is_charged = True
     return Usage(
         input_tokens=0 if is_free else written.input_tokens,
         output_tokens=0 if is_free else written.output_tokens,

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-import numpy as np
-
-from rag.runtime.errors import Internal
 from rag.runtime.peers import Peer
 from rag.v1 import embedder_pb2 as pb
 from rag.v1.embedder_pb2_grpc import EmbedderServiceStub
-from rag.vectors import unpack
+from rag.vectors import joined, unpack
 from services.generator.caching.alike import Embedded
 
 
@@ -26,7 +23,5 @@ class GrpcQuestionVectors:
         request = pb.EmbedRequest(texts=[text])
         async with aclosing(self._peer.stream(self._stub.Embed, request)) as answers:
             found = [answer async for answer in answers]
-        vectors = [unpack(answer.values, answer.dimension) for answer in found]
-        if sum(map(len, vectors)) != 1 or not np.isfinite(vectors[0]).all():
-            raise Internal("The embedder did not answer with one vector.", "BAD_EMBEDDING")
-        return Embedded(f"{found[0].model}@{found[0].revision}", vectors[0][0])
+        [vector] = joined([unpack(answer.values, answer.dimension) for answer in found], 1)
+        return Embedded(f"{found[0].model}@{found[0].revision}", vector)

@@ -10,11 +10,10 @@ from typing import Any
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from rag.catalogue_state import STATE, changes_key, commits_key
 from rag.passage import Passage
-from rag.runtime.errors import Unavailable
+from rag.runtime.redis import reached
 from services.generator.caching.answers import Reading
 from services.generator.caching.entries import Entry, Kept, Stamp
 from services.generator.events import Checks, Citation, FinishReason, Source, Token
@@ -188,8 +187,6 @@ def _stamp(stamp: Stamp) -> bytes:
 @asynccontextmanager
 async def _reached() -> AsyncIterator[None]:
     """Give up soon, and turn an error of Redis into one of the house."""
-    try:
+    with reached("The cache of answers is not reachable.", "CACHE_UNAVAILABLE"):
         async with asyncio.timeout(_TIMEOUT_S):
             yield
-    except (RedisError, OSError) as error:
-        raise Unavailable("The cache of answers is not reachable.", "CACHE_UNAVAILABLE") from error

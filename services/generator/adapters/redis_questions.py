@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from rag.runtime.errors import InvalidInput, Unavailable
+from rag.runtime.errors import InvalidInput
+from rag.runtime.redis import reached
 from rag.vectors import pack, unpack
 from services.generator.caching.mirrors import MAX_QUESTIONS, Noted, Update
+
+_AWAY = ("The answered questions are not reachable.", "QUESTIONS_UNAVAILABLE")
 
 
 class RedisQuestions:
@@ -27,7 +28,7 @@ class RedisQuestions:
         async with self._redis.pipeline(transaction=False) as both:
             both.xrange(key, count=1)
             both.xrange(key, min=f"({last}" if last else "-", count=MAX_QUESTIONS)
-            with _translated():
+            with reached(*_AWAY):
                 first, new = await both.execute()
         noted = [found for entry_id, fields in new if (found := _noted(entry_id, fields))]
         return Update(last, first[0][0].decode() if first else "", noted)
@@ -39,7 +40,7 @@ class RedisQuestions:
         async with self._redis.pipeline(transaction=True) as both:
             both.xadd(key, fields, maxlen=MAX_QUESTIONS, approximate=True)
             both.expire(key, ttl_s)
-            with _translated():
+            with reached(*_AWAY):
                 await both.execute()
 
 
@@ -55,11 +56,3 @@ def _noted(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Noted | None:
         return Noted(entry_id.decode(), fields[b"key"].decode(), fields[b"question"].decode(), vector)
     except (KeyError, InvalidInput, UnicodeDecodeError):
         return None
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise Unavailable("The answered questions are not reachable.", "QUESTIONS_UNAVAILABLE") from error

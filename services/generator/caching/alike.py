@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from rag.runtime.context import share_s
-from rag.runtime.errors import Unavailable
 from rag.vectors import Vectors
 from services.generator import metrics
+from services.generator.caching.aside import in_time
 from services.generator.caching.guards.objections import objection
 from services.generator.caching.guards.synonyms import synonyms
 from services.generator.caching.mirrors import Mirrors, Noted, Update
 
 MAX_CHARS = 500
 """A longer question has no other of the same meaning, and takes room that many others could have."""
-_MOST_S = 1.0
-_SHARE = 0.1
-"""Of the time that is left: the answer itself needs the rest."""
+_LATE = ("Questions of the same meaning were not found in time.", "ALIKE_LATE")
 _LOOKED_AT = 50
 _REMEMBERED = 1_000
 
@@ -91,7 +86,7 @@ class Alike:
         """
         if len(question_text) > MAX_CHARS:
             return None
-        async with _in_time():
+        async with in_time(*_LATE):
             embedded = await self._embed(tenant, question_text)
             space = _space(bucket, embedded.model)
             update = await self._questions.since(tenant, space, self._mirrors.last(tenant, space))
@@ -108,7 +103,7 @@ class Alike:
         ttl_s = self._ttl_s(tenant)
         if len(question_text) > MAX_CHARS or not ttl_s:
             return
-        async with _in_time():
+        async with in_time(*_LATE):
             embedded = await self._embed(tenant, question_text)
             noted = Noted("", key, question_text, embedded.vector)
             await self._questions.note(tenant, _space(bucket, embedded.model), noted, ttl_s)
@@ -131,12 +126,3 @@ def _may_share(question: str, other: str) -> bool:
 
 def _space(bucket: str, model: str) -> str:
     return hashlib.sha256(f"{bucket}\n{model}".encode()).hexdigest()[:32]
-
-
-@asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(share_s(_MOST_S, _SHARE)):
-            yield
-    except TimeoutError as error:
-        raise Unavailable("Questions of the same meaning were not found in time.", "ALIKE_LATE") from error

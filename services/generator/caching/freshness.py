@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Callable, Collection
@@ -10,13 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rag.catalogue_state import run_of
-from rag.runtime.context import share_s
-from rag.runtime.errors import Unavailable
+from services.generator.caching.aside import in_time
 from services.generator.caching.entries import Stamp, Version
 
-_MOST_S = 1.0
-_SHARE = 0.1
-"""Of the time that is left: the answer itself needs the rest."""
 _INDEX_S = 5.0
 """How long what is known of the index in use is good enough."""
 
@@ -81,8 +76,5 @@ class Freshness:
         Raises:
             RagError: the catalogue is away, or did not answer in time.
         """
-        try:
-            async with asyncio.timeout(share_s(_MOST_S, _SHARE)):
-                return await self._catalogue.check(tenant, versions, since)
-        except TimeoutError as error:
-            raise Unavailable("The catalogue did not answer in time.", "CATALOGUE_LATE") from error
+        async with in_time("The catalogue did not answer in time.", "CATALOGUE_LATE"):
+            return await self._catalogue.check(tenant, versions, since)

@@ -37,9 +37,10 @@ class Quotes:
         candidates = self._sentences(passage)
         if not candidates:
             return Quote(0, len(passage.text), support(statement, [passage.text]))
-        said = Counter(words.content_stems(statement)) or Counter(words.stems(statement))
-        start, end = max(candidates, key=lambda sentence: _nearness(sentence[1], said))[0]
-        return Quote(start, end, support(statement, [passage.text[start:end]]))
+        content = words.content_stems(statement)
+        said = Counter(content or words.stems(statement))
+        (start, end), stems = max(candidates, key=lambda sentence: _nearness(sentence[1], said))
+        return Quote(start, end, _share(set(content), stems or words.stems(passage.text[start:end])))
 
     def _sentences(self, passage: Passage) -> list[_Sentence]:
         if passage.id not in self._split:
@@ -60,7 +61,10 @@ def support(statement: str, quotes: Iterable[str]) -> float:
 
 def share(said: Collection[str], quotes: Iterable[str]) -> float:
     """Return the share of the stems of a statement that stand in quotes; see `support`."""
-    quoted = set().union(*(words.stems(quote) for quote in quotes))
+    return _share(said, set().union(*map(words.stems, quotes)))
+
+
+def _share(said: Collection[str], quoted: Collection[str]) -> float:
     if not said:
         return 1.0 if quoted else 0.0
     common = sum(stem in quoted for stem in said) / len(said)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 
-import numpy as np
-
 from rag.runtime.context import bound, new_call
-from rag.runtime.errors import Internal
 from rag.runtime.peers import Peer
 from rag.v1 import embedder_pb2 as pb
 from rag.v1.embedder_pb2_grpc import EmbedderServiceStub
-from rag.vectors import Vectors, unpack
+from rag.vectors import Vectors, joined, unpack
 from services.retriever.passages import Model, check_model
 
 _MODEL_S = 5.0
@@ -50,6 +47,4 @@ class GrpcEmbedder:
             async for answer in answers:
                 check_model(Model(answer.model, answer.revision, answer.dimension), wanted)
                 batches.append(unpack(answer.values, answer.dimension))
-        if sum(map(len, batches)) != len(request.texts) or not all(np.isfinite(batch).all() for batch in batches):
-            raise Internal("The embedder did not answer with one vector per text.", "BAD_EMBEDDING")
-        return np.concatenate(batches)
+        return joined(batches, len(request.texts))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any
-
-from redis.exceptions import RedisError
 
 from rag.runtime.context import remaining_s
 from rag.runtime.errors import Unavailable
+from rag.runtime.redis import reached
 
 _WAIT_S = 0.05
 _MOST_WAITS = 600
@@ -104,14 +103,6 @@ def retrieval_key(tenant: str, digest: str) -> str:
     return f"rag:{tenant}:retrieval:{digest}"
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn an error of Redis into one of the house.
-
-    Raises:
-        Unavailable: CATALOGUE_UNAVAILABLE.
-    """
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise Unavailable("The catalogue is not reachable.", "CATALOGUE_UNAVAILABLE") from error
+def translated() -> AbstractContextManager[None]:
+    """Turn an error of Redis inside a block into Unavailable CATALOGUE_UNAVAILABLE."""
+    return reached("The catalogue is not reachable.", "CATALOGUE_UNAVAILABLE")
