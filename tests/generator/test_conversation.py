@@ -67,7 +67,7 @@ async def test_a_model_that_hangs_while_it_rewrites_is_left(
     retriever: FakeRetriever, model_server: ModelServer
 ) -> None:
     model_server.script(hang=True)
-    settings = {"openai_base_url": model_server.base_url, "standalone_timeout_ms": 100}
+    settings = {"openai_base_url": model_server.base_url, "standalone_timeout_ms": 1_000}
     async with serving_generator(retriever.address, **settings) as stub:
         events = await answer(stub, "And at night?", history=HISTORY)
     await model_server.wait_disconnect(0)

@@ -104,7 +104,7 @@ async def test_a_model_that_fails_before_its_first_token_is_replaced(
 
 async def test_a_model_that_hangs_is_replaced(retriever: FakeRetriever, model_server: ModelServer) -> None:
     model_server.script(hang=True)
-    settings = {"openai_base_url": model_server.base_url, "first_token_timeout_ms": 200}
+    settings = {"openai_base_url": model_server.base_url, "first_token_timeout_ms": 1_000}
     async with serving_generator(retriever.address, **settings) as stub:
         events = await answer(stub)
     assert "MODEL_TIMEOUT" in next(event.notice.message for event in events if event.HasField("notice"))

@@ -182,7 +182,7 @@ async def test_a_stream_cut_after_its_first_token_is_a_failure(
 async def test_a_timeout_of_the_client_is_one(model_server: ModelServer, script: dict[str, object], text: str) -> None:
     model_server.script(**script)
     async with client_of("", model_server.base_url, 3.0, max_retries=0) as client:
-        pieces, error = await collect(OpenAIChat(client.with_options(timeout=0.2), "double-1", "openai"))
+        pieces, error = await collect(OpenAIChat(client.with_options(timeout=1.0), "double-1", "openai"))
     assert "".join(pieces) == text
     assert isinstance(error, DeadlineExceeded)
     assert error.reason == "MODEL_TIMEOUT"

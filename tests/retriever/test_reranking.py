@@ -185,7 +185,7 @@ async def test_it_is_skipped_within_the_callers_deadline(redis_url: str, tmp_pat
             await until(room.room.is_ready)
             await room.index(tenant, "d1", TEXTS)
             call = room.stub.Retrieve(
-                pb.RetrieveRequest(query="water"), metadata=(("x-rag-tenant", tenant),), timeout=3
+                pb.RetrieveRequest(query="water"), metadata=(("x-rag-tenant", tenant),), timeout=8
             )
             events = [event async for event in call]
             assert [notice.code for notice in events[-1].summary.notices] == ["RERANK_SKIPPED"]

@@ -24,6 +24,8 @@ from services.embedder.caching import Claim, Computed, Document
 TTL_S = 30 * 24 * 3600
 JITTER = 0.1
 _TIMEOUT_S = 0.5
+_LAST_TIMEOUT_S = 3.0
+"""When the process ends nobody waits for an answer, and what is not written is lost."""
 _FORGET_AT_ONCE = 500
 _WRITE_AT_ONCE = 256
 _FIRST_PAUSE_S = 0.2
@@ -111,7 +113,7 @@ class RedisCache:
         """Try once more to write what is left."""
         if self._writing is not None:
             await cancel_all([self._writing])
-        while self._backlog and await self._write_some():
+        while self._backlog and await self._write_some(_LAST_TIMEOUT_S):
             pass
 
     async def _read(self, keys: Sequence[str], claim: Claim | None) -> Sequence[bytes | str | None]:
@@ -125,11 +127,11 @@ class RedisCache:
                 answers = await pipeline.execute()
                 return answers[-1] if keys else ()
 
-    async def _write(self, entries: Sequence[Entry]) -> bool:
+    async def _write(self, entries: Sequence[Entry], timeout_s: float = _TIMEOUT_S) -> bool:
         """Write entries, and before them the claims that wait; tell whether it succeeded."""
         claims = self._backlog.claims()
         try:
-            async with asyncio.timeout(_TIMEOUT_S), self._redis.pipeline(transaction=False) as pipeline:
+            async with asyncio.timeout(timeout_s), self._redis.pipeline(transaction=False) as pipeline:
                 for claim in claims:
                     claim_into(pipeline, claim, _claims_ttl_s())
                 put_into(pipeline, entries, self._ttl_s)
@@ -158,9 +160,9 @@ class RedisCache:
                 await self._chances.pause(full_jitter(max(1, failures), _FIRST_PAUSE_S, _MOST_PAUSE_S, unit))
             failures = 0 if await self._write_some() else failures + 1
 
-    async def _write_some(self) -> bool:
+    async def _write_some(self, timeout_s: float = _TIMEOUT_S) -> bool:
         entries = self._backlog.oldest(_WRITE_AT_ONCE)
-        written = await self._write(entries)
+        written = await self._write(entries, timeout_s)
         if written:
             self._backlog.written(entries)
         else:
