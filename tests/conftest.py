@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,12 +11,18 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 import structlog
+from hypothesis import settings
 
 from rag.ids import new_id
 from rag.runtime.redis import open_redis
 from tests.redis_server import running_redis
 
 pytest_plugins = ["tests.doubles.fixtures"] if importlib.util.find_spec("tests.doubles.fixtures") else []
+
+settings.register_profile("untimed", deadline=None)  # the machine may be busy: no test depends on time
+settings.load_profile("untimed")
+# A shell starts what it runs in the background deaf to Ctrl-C, and children inherit that; some tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -35,7 +35,6 @@ MODEL_DELAY_MS = 80
 RUNS = settings(
     max_examples=4,
     stateful_step_count=40,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
     database=None,

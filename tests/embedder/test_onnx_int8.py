@@ -71,7 +71,7 @@ async def test_neighbours_are_those_of_float32(int8_model, onnx_model):
 text = st.lists(st.integers(0, TOKENS - 1), min_size=1, max_size=60).map(lambda ids: [101, *ids, 102])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(one=text, others=st.lists(text, min_size=1, max_size=5), place=st.integers(0, 5))
 def test_a_text_has_the_same_vector_whatever_else_is_in_the_run(int8_session, one, others, place):
     place = min(place, len(others))

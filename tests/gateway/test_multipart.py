@@ -49,7 +49,7 @@ _PARTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(_PARTS, max_size=6), st.sampled_from([END, b"", b"--b--"]), st.integers(1, 50), st.integers(1, 3))
 async def test_what_is_found_does_not_depend_on_how_the_bytes_come(parts, end, size, max_files):
     body = b"".join(parts) + end

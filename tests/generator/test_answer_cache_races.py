@@ -186,7 +186,7 @@ class Play:
             assert not {word for word in self.forgotten if word in text}, "text of a deleted document"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(steps, min_size=30, max_size=60))
 def test_an_answer_from_the_cache_is_the_answer_of_now(redis_url: str, plan) -> None:
     async def play() -> None:

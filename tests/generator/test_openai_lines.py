@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.generator.adapters.openai_answer import OpenAIAnswer
@@ -19,7 +19,6 @@ STREAM = (
 EVENTS = [b'{"a": 1}', b'{"b":2}', b" two\nlines", b'{"c": "\xc3\xa9"}']
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, len(STREAM)), max_size=len(STREAM)))
 def test_the_events_are_the_same_wherever_the_stream_is_cut(cuts: list[int]) -> None:
     lines, edges = OpenAILines(), [0, *sorted(cuts), len(STREAM)]
@@ -83,7 +82,6 @@ def test_a_usage_that_makes_no_sense_is_estimated(usage: bytes) -> None:
     assert taken.finish().estimated
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1), st.data())
 def test_text_is_the_same_wherever_the_server_cuts_it(text: str, data: st.DataObject) -> None:
     """The server cuts between UTF-16 halves and escapes each delta by itself, as JSON does."""

@@ -75,7 +75,7 @@ async def test_the_rest_goes_when_nothing_more_will_come():
     assert await batches.take() == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 254), st.integers(1, 4_096)), max_size=150), st.integers(1, 3), st.data())
 def test_batches_are_bounded_and_nothing_is_lost_or_turned_round(sizes, takers, data):
     taken: list[list[Passage]] = []

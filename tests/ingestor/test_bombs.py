@@ -19,6 +19,8 @@ from services.ingestor.settings import IngestorSettings
 from services.ingestor.sniffing import PDF, TEXT
 from tests.ingestor import pdfs
 
+pytestmark = pytest.mark.timeout(600)  # on a busy machine readers of documents go last
+
 MB = 1_000_000
 SETTINGS = IngestorSettings(_env_file=None)
 LIMITS = ReaderLimits(
@@ -90,14 +92,13 @@ async def test_others_are_read_while_bombs_burn(reader, tmp_path):
     assert {(await task).reason for task in burning} == {"PDF_LIMIT"}
 
 
-@pytest.mark.timeout(600)
 async def test_memory_does_not_grow_with_the_document(tmp_path):
-    short, long = [written(tmp_path, str(pages), pdfs.pdf(pages, lines=40)) for pages in (200, 2_000)]
+    short, long = [written(tmp_path, str(pages), pdfs.pdf(pages, lines=40)) for pages in (400, 2_000)]
     async with ForkServer.open() as server:
         reader = ChildReader(server, LIMITS)
         # What is loaded on the first use is no growth.
         await read(reader, short)
-        few, many = await _peaks(reader, short, 200), await _peaks(reader, long, 2_000)
+        few, many = await _peaks(reader, short, 400), await _peaks(reader, long, 2_000)
     for name in few:
         assert few[name]
         assert many[name] - few[name] < 30 * MB, name
@@ -113,7 +114,9 @@ async def _peaks(reader: ChildReader, path: Path, pages: int) -> dict[str, int]:
                 server = next(
                     one for one in psutil.Process().children() if "services.ingestor.readers" in one.cmdline()
                 )
-                (child,) = server.children()
+                child, *_ = server.children() or [None]
+                if child is None:
+                    continue
                 now = {"ingestor": psutil.Process().memory_info().rss, "server": _peak(server), "child": _peak(child)}
                 most = {name: max(most[name], now[name]) for name in most}
     return most

@@ -18,7 +18,7 @@ from tests.ingestor.documents import mail_of
 PARA = "<p>" + "The pump is checked every week by the leader of the shift. " * 4 + "</p>"
 CELLS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), min_size=1, max_size=8)
 SCALARS = st.one_of(st.integers(), st.booleans(), CELLS.filter(lambda text: "|" not in text))
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.integers(1, 3), st.integers(0, 3), STEPS)
 def test_never_more_inside_than_count_and_spare_and_none_waits_without_need(count, spare, steps):
     asyncio.run(_play(count, spare, steps))

@@ -52,7 +52,7 @@ texts = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=texts, tokens=st.integers(16, 60))
 def test_passages_are_exact_bounded_complete_and_deterministic(counter, texts, tokens):
     sizes = Sizes(tokens, tokens // 4)
@@ -109,7 +109,7 @@ titles = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=texts, title=titles, heading=titles)
 def test_a_passage_and_what_stands_above_it_fit_the_model(counter, texts, title, heading):
     pages = pages_of([f"# {' '.join(heading.split())[:150]}\n\n{'word ' * 300}{text}" for text in texts])

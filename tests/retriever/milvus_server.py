@@ -14,6 +14,8 @@ from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = ROOT / ".venv-milvus" / "bin" / "milvus-lite"
+_START_S = 100.0
+"""On a busy machine loading its libraries alone takes half of it."""
 MISSING = f"no {COMMAND.relative_to(ROOT)}: `make milvus-server` installs it"
 
 
@@ -36,7 +38,7 @@ class MilvusServer:
                 COMMAND, "server", "--data-dir", self.folder / "data", "--host", "127.0.0.1", "--port", str(self.port),
                 stdout=log, stderr=log,
             )  # fmt: skip
-        await until(self.answers)
+        await until(self.answers, _START_S)
 
     async def answers(self) -> bool:
         assert self.process is not None

@@ -57,7 +57,7 @@ def conditions_with_meaning(draw) -> tuple[passage_pb2.Condition, object]:
     return passage_pb2.Condition(key="k", not_equals=value(scalar)), lambda v: v is not None and not same(v, scalar)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stored=st.lists(st.one_of(st.none(), scalars), min_size=1, max_size=4),
     conditions=st.lists(conditions_with_meaning(), min_size=1, max_size=4),

@@ -207,7 +207,7 @@ async def succeeds(work: Awaitable[object]) -> bool:
     return True
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 async def test_any_sequence_of_steps_keeps_the_order(redis_url: str, steps: list[Step]) -> None:
     tenant, order, base = new_id("t"), Order(), NOW

@@ -98,10 +98,13 @@ async def test_rows_that_nobody_needs_are_erased_and_missing_ones_are_told(alone
     assert (await writing.read()).document.passage_count == 1
 
 
-async def test_a_document_that_the_listing_lost_is_listed_again(alone: Retriever, tenant: str) -> None:
-    for number in range(3):
-        await alone.index(tenant, f"d{number}", ["water"])
-    async with open_redis(alone.redis_url) as redis:
+async def test_a_document_that_the_listing_lost_is_listed_again(redis_url: str, tmp_path: Path, tenant: str) -> None:
+    database = await fresh_database(redis_url)
+    async with embedder() as port, retriever(tmp_path, database, port) as room:
+        await until(room.room.is_ready)
+        for number in range(3):
+            await room.index(tenant, f"d{number}", ["water"])
+    async with open_redis(database) as redis:  # nobody else repairs it now
         inventory = RedisInventory(redis)
         await redis.zrem(f"rag:{tenant}:documents", "d1")
         await redis.zadd(f"rag:{tenant}:documents", {"ghost": 99})

@@ -66,7 +66,7 @@ ACTS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=ACTS, page_size=st.sampled_from([512, 1024, 4096, 65_536]))
 def test_only_the_bytes_of_live_rows_are_left(
     tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, int, int]], page_size: int

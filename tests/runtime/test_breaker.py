@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
@@ -143,7 +143,6 @@ def test_the_metric_tells_the_state(clock: Clock) -> None:
     assert gauge() == 0
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["enter", "answer", "succeed", "fail", "abandon", "wait"]), st.integers(0, 5)))
 )

@@ -198,7 +198,7 @@ async def test_no_time_left_means_no_work() -> None:
 STEPS = st.lists(st.tuples(st.sampled_from(["come", "leave", "turn", "end"]), st.integers(0, 5)), max_size=30)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(STEPS)
 def test_whoever_comes_and_goes_everyone_who_stays_is_answered(steps: list[tuple[str, int]]) -> None:
     asyncio.run(_come_and_go(steps))

@@ -205,7 +205,7 @@ async def test_no_text_in_any_field_leads_to_another_tenant(mesh, stranger, meth
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 async def test_no_request_whatever_leads_to_another_tenant(mesh, stranger, method, data):
     owner = mesh.owners[1]
