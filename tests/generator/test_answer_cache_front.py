@@ -15,6 +15,7 @@ from rag.runtime.redis import open_redis
 from rag.runtime.server import serving
 from rag.v1 import generator_pb2 as pb
 from rag.v1 import generator_pb2_grpc, retriever_pb2
+from services.generator.metrics import ANSWER_CACHE
 from services.generator.settings import GeneratorSettings
 from services.generator.wiring import wire
 from tests.retriever.room import Retriever, embedder, fresh_database, of, retriever
@@ -48,6 +49,18 @@ class House:
                 return text, usage.from_cache
 
         return dict(enumerate(await asyncio.gather(*(one(number) for number in range(COUNT - 1)))))
+
+    async def made_anew(self, tenant: str, expected: set[int]) -> dict[int, tuple[str, bool]]:
+        """Ask all questions; those expected are made anew, the others cached.
+
+        On a busy machine the cache may be late, which is counted; then one more is made anew, and as true.
+        """
+        before = bypasses()
+        answers = await self.ask_all(tenant)
+        made = not_from_cache(answers)
+        assert expected <= made
+        assert len(made - expected) <= bypasses() - before
+        return answers
 
     async def index(self, tenant: str, number: int, colour: str) -> None:
         await self.documents.index(tenant, f"d{number}", [f"The alpha{number} is {colour}."])
@@ -85,6 +98,11 @@ async def house(redis_url: str, tmp_path: Path) -> AsyncIterator[House]:
             yield House(documents, generator_pb2_grpc.GeneratorServiceStub(channel))
 
 
+def bypasses() -> float:
+    [metric] = ANSWER_CACHE.collect()
+    return sum(sample.value for sample in metric.samples if sample.labels.get("result") == "bypass")
+
+
 def not_from_cache(answers: dict[int, tuple[str, bool]]) -> set[int]:
     return {number for number, (_, from_cache) in answers.items() if not from_cache}
 
@@ -100,26 +118,22 @@ async def test_a_change_of_one_document_in_a_hundred_ends_the_answers_that_used_
     assert not_from_cache(first) == set(first)
     assert all(f"alpha{number} is green" in text for number, (text, _) in first.items())
 
-    again = await house.ask_all(tenant)
-    assert not_from_cache(again) == set()
+    again = await house.made_anew(tenant, set())
     assert {number: text for number, (text, _) in again.items()} == {
         number: text for number, (text, _) in first.items()
     }
 
     await house.index(tenant, 42, "purple")
-    updated = await house.ask_all(tenant)
-    assert not_from_cache(updated) == {41, 42}
+    updated = await house.made_anew(tenant, {41, 42})
     assert all("alpha42 is purple" in updated[number][0] for number in (41, 42))
     assert not any("alpha42 is green" in text for text, _ in updated.values())
 
     await house.documents.index(tenant, "new", ["The alpha77 is alpha77 and yellow."])
-    added = await house.ask_all(tenant)
-    assert not_from_cache(added) == {76, 77}
+    added = await house.made_anew(tenant, {76, 77})
     assert "yellow" in added[77][0]
 
     await house.documents.delete(tenant, "d10")
-    deleted = await house.ask_all(tenant)
-    assert not_from_cache(deleted) == {9, 10}
+    deleted = await house.made_anew(tenant, {9, 10})
     assert not any("alpha10 is" in text for text, _ in deleted.values())
     await house.documents.swept()
     assert b"alpha10 is" not in await house.kept(tenant)

@@ -7,9 +7,10 @@ import base64
 import os
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 from rag.passage import Passage
 from rag.runtime.context import CallContext, bound
-from rag.runtime.errors import RagError, Unavailable
+from rag.runtime.errors import Internal, RagError, Unavailable
 from services.retriever.adapters.milvus_collection import MilvusCollection
 from services.retriever.adapters.milvus_lite_child import MilvusLiteChild
 from services.retriever.adapters.milvus_store import ALIAS, MilvusStore
@@ -478,6 +479,55 @@ async def test_an_engine_that_hangs_is_unavailable_in_time(alone: Engine) -> Non
     finally:
         os.kill(alone.pid, signal.SIGCONT)
     assert await near(index, everything("t")) == {"d"}
+
+
+REFUSE = """
+CREATE TRIGGER refuse BEFORE INSERT ON collection_meta WHEN NEW.meta_type = 'index' AND EXISTS
+  (SELECT 1 FROM collection_meta WHERE collection_name = NEW.collection_name AND meta_type = 'index')
+BEGIN SELECT RAISE(ABORT, 'not now'); END
+"""
+"""The engine's file then takes the first index of a collection and not the second."""
+
+
+async def test_a_collection_that_could_not_be_finished_is_made_anew(tmp_path: Path) -> None:
+    async with running("embedded", tmp_path / "milvus") as engine:
+        await engine.store.open(named("passages_a"))
+        with closing(sqlite3.connect(database_of(engine), isolation_level=None)) as file:
+            file.execute(REFUSE)
+            for _ in range(2):
+                with pytest.raises(Internal):
+                    await engine.store.open(named("passages_b"))
+            file.execute("DROP TRIGGER refuse")
+        index = await engine.store.open(named("passages_b"))
+        await write(index, "t", "d", ["water"])
+        assert await near(index, everything("t")) == {"d"}
+        assert [place.document_id for place in await matched(index, "water", everything("t"))] == ["d"]
+
+
+async def test_a_collection_is_made_after_the_write_that_is_under_way(tmp_path: Path) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def write_for_long(database: Path) -> None:
+        with closing(sqlite3.connect(database, isolation_level=None)) as file:
+            file.execute("BEGIN IMMEDIATE")
+            begun.set()
+            await may_end.wait()
+
+    async with running("embedded", tmp_path / "milvus") as engine:
+        await engine.store.open(named("passages_a"))
+        writing = asyncio.create_task(engine.store.finish(write_for_long(database_of(engine))))
+        await begun.wait()
+        opening = asyncio.create_task(engine.store.open(named("passages_b")))
+        done, _ = await asyncio.wait({opening}, timeout=0.5)
+        assert not done
+        may_end.set()
+        await writing
+        await write(await opening, "t", "d", ["water"])
+
+
+def database_of(engine: Engine) -> Path:
+    assert engine.child is not None
+    return engine.child.database
 
 
 async def test_a_port_that_says_nothing_is_unavailable_in_time() -> None:

@@ -24,8 +24,15 @@ _BM25 = {"bm25_k1": 1.2, "bm25_b": 0.75}
 """How soon a repeated word stops to count, and how much a long passage loses."""
 
 
-async def ensure_collection(client: AsyncMilvusClient, index: Index, timeout_s: float, *, embedded: bool) -> None:
-    """Create the collection and its indexes where missing, and load it: the embedded engine searches nothing else.
+async def is_made(client: AsyncMilvusClient, name: str, timeout_s: float) -> bool:
+    """Tell whether a collection is there with all its indexes."""
+    if not await client.has_collection(name, timeout=timeout_s):
+        return False
+    return all([await client.list_indexes(name, field_name=field, timeout=timeout_s) for field in METRICS])
+
+
+async def make_collection(client: AsyncMilvusClient, index: Index, timeout_s: float, *, embedded: bool) -> None:
+    """Create the collection and its indexes where missing.
 
     Each is a step of its own: a process that died between them left the later ones to be done.
     """
@@ -35,6 +42,10 @@ async def ensure_collection(client: AsyncMilvusClient, index: Index, timeout_s: 
     for field in METRICS:
         if not await client.list_indexes(name, field_name=field, timeout=timeout_s):
             await _create_index(client, name, _index(field, embedded=embedded), timeout_s)
+
+
+async def load_collection(client: AsyncMilvusClient, name: str) -> None:
+    """Make a collection ready for searches: the embedded engine searches nothing else."""
     await client.load_collection(name, timeout=_LOAD_S)
 
 

@@ -17,7 +17,7 @@ from rag.runtime.errors import Unavailable
 from rag.runtime.tasks import unbroken
 from services.retriever.adapters.milvus_collection import MilvusCollection
 from services.retriever.adapters.milvus_connection import Address, MilvusConnection, Operation
-from services.retriever.adapters.milvus_schema import ensure_collection
+from services.retriever.adapters.milvus_schema import is_made, load_collection, make_collection
 from services.retriever.adapters.sqlite_keys import find_by_key
 from services.retriever.adapters.sqlite_scrub import scrub
 from services.retriever.adapters.sqlite_snapshot import check_database, copy_database
@@ -56,13 +56,16 @@ class MilvusStore:
         self._timeout_s = timeout_s
         self._connection = MilvusConnection(address, token, timeout_s, self._ensure_all)
         self._opened: dict[str, MilvusCollection] = {}
+        self._half_made: set[str] = set()
+        """Nothing was ever written to these: they are made before they are opened."""
         self._writing = asyncio.Lock()
         self._marked = writing
         self._loading = asyncio.Lock()
 
     async def open(self, index: Index) -> MilvusCollection:
         """Make the collection when it is missing, and make it ready for searches."""
-        await self.run(lambda client, _: self._ensure(client, index))
+        await self.finish(self.run(lambda client, _: self._make(client, index)))
+        await self.run(lambda client, _: self._load(client, index))
         if self._database is not None:
             await self.finish(self._find_by_key(self._database, index.collection))
         if index.collection not in self._opened:
@@ -155,11 +158,25 @@ class MilvusStore:
     async def _ensure_all(self, client: AsyncMilvusClient) -> None:
         for name, collection in list(self._opened.items()):
             if name in self._opened:  # nobody dropped it meanwhile
-                await self._ensure(client, collection.index)
+                await self._make(client, collection.index)
+                await self._load(client, collection.index)
 
-    async def _ensure(self, client: AsyncMilvusClient, index: Index) -> None:
+    async def _make(self, client: AsyncMilvusClient, index: Index) -> None:
+        name, limit = index.collection, self._timeout_s
         async with self._loading:
-            await ensure_collection(client, index, self._timeout_s, embedded=self._database is not None)
+            if name in self._half_made:
+                # The embedded engine lists an index that it could not write down, and then fails every search.
+                await client.drop_collection(name, timeout=limit)
+            elif await is_made(client, name, limit):
+                return
+            if self._database is not None:  # on a server others may be making it too
+                self._half_made.add(name)
+            await make_collection(client, index, limit, embedded=self._database is not None)
+            self._half_made.discard(name)
+
+    async def _load(self, client: AsyncMilvusClient, index: Index) -> None:
+        async with self._loading:
+            await load_collection(client, index.collection)
 
     async def _find_by_key(self, database: Path, collection: str) -> None:
         async with self._loading:  # an engine that is locked out while it reads its file takes it for empty
