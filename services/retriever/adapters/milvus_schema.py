@@ -24,13 +24,6 @@ _BM25 = {"bm25_k1": 1.2, "bm25_b": 0.75}
 """How soon a repeated word stops to count, and how much a long passage loses."""
 
 
-async def is_made(client: AsyncMilvusClient, name: str, timeout_s: float) -> bool:
-    """Tell whether a collection is there with all its indexes."""
-    if not await client.has_collection(name, timeout=timeout_s):
-        return False
-    return all([await client.list_indexes(name, field_name=field, timeout=timeout_s) for field in METRICS])
-
-
 async def make_collection(client: AsyncMilvusClient, index: Index, timeout_s: float, *, embedded: bool) -> None:
     """Create the collection and its indexes where missing.
 

@@ -17,7 +17,7 @@ from rag.runtime.errors import Unavailable
 from rag.runtime.tasks import unbroken
 from services.retriever.adapters.milvus_collection import MilvusCollection
 from services.retriever.adapters.milvus_connection import Address, MilvusConnection, Operation
-from services.retriever.adapters.milvus_schema import is_made, load_collection, make_collection
+from services.retriever.adapters.milvus_schema import load_collection, make_collection
 from services.retriever.adapters.sqlite_keys import find_by_key
 from services.retriever.adapters.sqlite_scrub import scrub
 from services.retriever.adapters.sqlite_snapshot import check_database, copy_database
@@ -57,7 +57,7 @@ class MilvusStore:
         self._connection = MilvusConnection(address, token, timeout_s, self._ensure_all)
         self._opened: dict[str, MilvusCollection] = {}
         self._half_made: set[str] = set()
-        """Nothing was ever written to these: they are made before they are opened."""
+        """Begun by this process and not finished: nothing was ever written to these."""
         self._writing = asyncio.Lock()
         self._marked = writing
         self._loading = asyncio.Lock()
@@ -167,9 +167,8 @@ class MilvusStore:
             if name in self._half_made:
                 # The embedded engine lists an index that it could not write down, and then fails every search.
                 await client.drop_collection(name, timeout=limit)
-            elif await is_made(client, name, limit):
-                return
-            if self._database is not None:  # on a server others may be making it too
+            # On a server others may be making it too; and what was there before may hold rows.
+            if self._database is not None and not await client.has_collection(name, timeout=limit):
                 self._half_made.add(name)
             await make_collection(client, index, limit, embedded=self._database is not None)
             self._half_made.discard(name)
