@@ -24,25 +24,8 @@ _BM25 = {"bm25_k1": 1.2, "bm25_b": 0.75}
 """How soon a repeated word stops to count, and how much a long passage loses."""
 
 
-async def make_collection(client: AsyncMilvusClient, index: Index, timeout_s: float, *, embedded: bool) -> None:
-    """Create the collection and its indexes where missing.
-
-    Each is a step of its own: a process that died between them left the later ones to be done.
-    """
-    name = index.collection
-    if not await client.has_collection(name, timeout=timeout_s):
-        await _create(client, index, timeout_s, embedded=embedded)
-    for field in METRICS:
-        if not await client.list_indexes(name, field_name=field, timeout=timeout_s):
-            await _create_index(client, name, _index(field, embedded=embedded), timeout_s)
-
-
-async def load_collection(client: AsyncMilvusClient, name: str) -> None:
-    """Make a collection ready for searches: the embedded engine searches nothing else."""
-    await client.load_collection(name, timeout=_LOAD_S)
-
-
-async def _create(client: AsyncMilvusClient, index: Index, timeout_s: float, *, embedded: bool) -> None:
+async def create_collection(client: AsyncMilvusClient, index: Index, timeout_s: float, *, embedded: bool) -> None:
+    """Create a collection without its indexes."""
     for tokenizer in _TOKENIZERS:
         schema = _schema(index, tokenizer, embedded=embedded)
         # Strong: what was committed must be found at once.
@@ -56,6 +39,18 @@ async def _create(client: AsyncMilvusClient, index: Index, timeout_s: float, *, 
                 raise
         else:
             return
+
+
+async def create_indexes(client: AsyncMilvusClient, name: str, timeout_s: float, *, embedded: bool) -> None:
+    """Create a collection's indexes where missing: a process that died before left them to be done."""
+    for field in METRICS:
+        if not await client.list_indexes(name, field_name=field, timeout=timeout_s):
+            await _create_index(client, name, _index(field, embedded=embedded), timeout_s)
+
+
+async def load_collection(client: AsyncMilvusClient, name: str) -> None:
+    """Make a collection ready for searches: the embedded engine searches nothing else."""
+    await client.load_collection(name, timeout=_LOAD_S)
 
 
 async def _create_index(client: AsyncMilvusClient, name: str, params: Any, timeout_s: float) -> None:

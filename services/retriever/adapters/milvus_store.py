@@ -17,7 +17,7 @@ from rag.runtime.errors import Unavailable
 from rag.runtime.tasks import unbroken
 from services.retriever.adapters.milvus_collection import MilvusCollection
 from services.retriever.adapters.milvus_connection import Address, MilvusConnection, Operation
-from services.retriever.adapters.milvus_schema import load_collection, make_collection
+from services.retriever.adapters.milvus_schema import create_collection, create_indexes, load_collection
 from services.retriever.adapters.sqlite_keys import find_by_key
 from services.retriever.adapters.sqlite_scrub import scrub
 from services.retriever.adapters.sqlite_snapshot import check_database, copy_database
@@ -162,15 +162,16 @@ class MilvusStore:
                 await self._load(client, collection.index)
 
     async def _make(self, client: AsyncMilvusClient, index: Index) -> None:
-        name, limit = index.collection, self._timeout_s
+        name, limit, embedded = index.collection, self._timeout_s, self._database is not None
         async with self._loading:
             if name in self._half_made:
                 # The embedded engine lists an index that it could not write down, and then fails every search.
                 await client.drop_collection(name, timeout=limit)
-            # On a server others may be making it too; and what was there before may hold rows.
-            if self._database is not None and not await client.has_collection(name, timeout=limit):
-                self._half_made.add(name)
-            await make_collection(client, index, limit, embedded=self._database is not None)
+            if not await client.has_collection(name, timeout=limit):
+                if embedded:  # on a server others may be making it too, and have written to it
+                    self._half_made.add(name)
+                await create_collection(client, index, limit, embedded=embedded)
+            await create_indexes(client, name, limit, embedded=embedded)
             self._half_made.discard(name)
 
     async def _load(self, client: AsyncMilvusClient, index: Index) -> None:
