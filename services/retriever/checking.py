@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rag.catalogue_state import run_of
 from rag.ids import check_id
 from rag.runtime.errors import InvalidInput
 from services.retriever.opening import Index
@@ -24,10 +25,8 @@ Version = tuple[str, int]
 class Reading:
     """What the catalogue says, all of one moment."""
 
-    run: str
-    """Versions and counts are compared within one run only: a store that lost its last writes counts the same numbers again."""
     state: str
-    """Another one after each commit and each deletion."""
+    """Another one after each commit and each deletion, and in each run of the store; see `rag.catalogue_state`."""
     commits: int
     gone: Sequence[Version]
     committed: Sequence[str]
@@ -86,7 +85,7 @@ class Checking:
         index = self._index()
         read = await self._documents.check(tenant, versions, since, MOST_COMMITTED + 1)
         return Checked(
-            self._name(index, read.run),
+            self._name(index, run_of(read.state)),
             read.state,
             read.commits,
             read.gone,
@@ -95,5 +94,6 @@ class Checking:
         )
 
     def _name(self, index: Index, run: str) -> str:
+        # Versions and counts are compared within one run only: a store that lost its last writes counts the same numbers again.
         parts = [VERSION, index.collection, index.analyzer, self._reranker, run]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -93,7 +93,7 @@ class Catalogue:
     run = "a"
 
     async def check(self, tenant, versions, since, limit) -> Reading:
-        return Reading(self.run, "s", 1, (), ())
+        return Reading(f"{self.run}/1", 1, (), ())
 
 
 async def test_the_index_has_another_name_when_passages_are_found_in_another_way_or_the_store_began_anew() -> None:

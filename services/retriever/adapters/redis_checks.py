@@ -13,7 +13,7 @@ from services.retriever.adapters.redis_keys import document_key, documents_key, 
 from services.retriever.checking import Reading, Version
 
 # KEYS: changes, a document's without its id, commits, documents. ARGV: ids and versions between spaces, the count of commits after which
-# documents are told, empty for none, how many at most. Returns run, state, commits, the places of the versions that are not live,
+# documents are told, empty for none, how many at most. Returns state, commits, the places of the versions that are not live,
 # the documents, as JSON. Numbers stay texts, which keeps them exact; an empty list becomes an object there.
 _CHECK = (
     STATE
@@ -27,7 +27,7 @@ local committed = {}
 if ARGV[2] ~= '' then
   committed = redis.call('ZREVRANGEBYSCORE', KEYS[4], '+inf', '(' .. ARGV[2], 'LIMIT', 0, ARGV[3])
 end
-return cjson.encode({run, state, redis.call('GET', KEYS[3]) or '0', gone, committed})
+return cjson.encode({state, redis.call('GET', KEYS[3]) or '0', gone, committed})
 """
 )
 
@@ -46,5 +46,5 @@ class RedisChecks:
         keys = [changes_key(tenant), document_key(tenant, ""), commits_key(tenant), documents_key(tenant)]
         with translated():
             answer: Any = await self._check(keys=keys, args=[wanted, "" if since is None else since, limit])
-        run, state, commits, gone, committed = json.loads(answer)
-        return Reading(run, state, int(commits), [asked[place] for place in gone], list(committed))
+        state, commits, gone, committed = json.loads(answer)
+        return Reading(state, int(commits), [asked[place] for place in gone], list(committed))
