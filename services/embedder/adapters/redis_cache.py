@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from rag.runtime.backoff import full_jitter
-from rag.runtime.errors import Unavailable
+from rag.runtime.redis import reached
 from rag.runtime.tasks import cancel_all
 from rag.vectors import Vectors, pack
 from services.embedder.adapters.redis_backlog import Backlog, Entry
@@ -99,15 +99,13 @@ class RedisCache:
         """
         name = claims_key(document)
         self._backlog.drop(document)
-        try:
+        with reached("The cache of vectors is not reachable.", "CACHE_UNAVAILABLE"):
             while keys := await self._redis.srandmember(name, _FORGET_AT_ONCE):
                 async with self._redis.pipeline(transaction=True) as pipeline:
                     pipeline.unlink(*keys)
                     pipeline.srem(name, *keys)
                     await pipeline.execute()
                 yield [key.decode() for key in keys if isinstance(key, bytes)]
-        except (RedisError, OSError) as error:
-            raise Unavailable("The cache of vectors is not reachable.", "CACHE_UNAVAILABLE") from error
 
     async def close(self) -> None:
         """Try once more to write what is left."""

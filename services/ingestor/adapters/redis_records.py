@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
-from redis.exceptions import RedisError
-
-from rag.runtime.errors import Unavailable
+from rag.runtime.redis import reached
 from services.ingestor.jobs import Job, JobError, JobState, Lease, Progress, Upload
 
 QUEUE = "rag:ingest:queue"
@@ -86,10 +84,6 @@ def load_lease(reply: Sequence[Any]) -> Lease:
     )
 
 
-@contextmanager
-def reaching_redis() -> Iterator[None]:
+def reaching_redis() -> AbstractContextManager[None]:
     """Raise what Redis cannot do as `Unavailable` QUEUE_UNAVAILABLE."""
-    try:
-        yield
-    except RedisError as error:
-        raise Unavailable("The job queue cannot be reached; try again soon.", "QUEUE_UNAVAILABLE") from error
+    return reached("The job queue cannot be reached; try again soon.", "QUEUE_UNAVAILABLE")
