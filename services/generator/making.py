@@ -91,7 +91,7 @@ class Making:
             for part in _replayed(entry, CacheLayer.EXACT):
                 yield part
             return
-        rewritten = Rewritten(question.text, None, None)
+        rewritten = Rewritten(question.text)
         if question.history:
             yield Begun(Stage.REWRITING, self._clock())
             rewritten = await self._standalone.of(question)

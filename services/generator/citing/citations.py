@@ -27,6 +27,11 @@ _SHOWN = re.compile(r"\s*\[\d+\]")
 _TAIL_CHARS = 1_000
 
 
+def numbers_in(marker: str) -> list[int]:
+    """Return the numbers of a marker, in order; 0, which no source has, for one of ten digits or more."""
+    return [int(digits) if len(digits) < 10 else 0 for digits in re.findall(r"\d+", marker)]
+
+
 class CitationChecker:
     """Takes an answer's text as it comes; returns the text to release, with its citations.
 
@@ -88,7 +93,7 @@ class CitationChecker:
         return out
 
     def _mark(self, out: list[str | Citation], lead: str, marker: str) -> None:
-        numbers = dict.fromkeys(int(digits) if len(digits) < 10 else 0 for digits in re.findall(r"\d+", marker))
+        numbers = dict.fromkeys(numbers_in(marker))
         known = [self._sources[number] for number in numbers if number in self._sources]
         self.dropped += len(numbers) - len(known)
         if not known and self._is_open():

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from services.generator.citing import links_grammar as grammar
+from services.generator.citing.citations import numbers_in
 from services.generator.citing.links_addresses import LONGEST, Addresses, spellings
 from services.generator.citing.links_reading import MORE, Reading
 from services.generator.citing.links_released import REMOVED, Released
@@ -191,10 +192,9 @@ class LinkFilter:
 
     def _at_marker(self, marker: str, after: int) -> int:
         """Release a marker. What stands around one without a source must not join when it is dropped."""
-        numbers = {int(digits) if len(digits) < 10 else 0 for digits in re.findall(r"\d+", marker)}
         if self._left.is_apart and not self._left.is_after_bracket():
             self._left.push(" ", after)
-        self._left.is_apart = not numbers & self._addresses.numbers
+        self._left.is_apart = self._addresses.numbers.isdisjoint(numbers_in(marker))
         return self._left.push(marker, after)
 
     def _at_tag(self, read: Reading, at: int, end: int) -> int:
