@@ -18,6 +18,7 @@ from services.ingestor.pages import Opening, Page
 from services.ingestor.settings import IngestorSettings
 from services.ingestor.sniffing import PDF, TEXT
 from tests.ingestor import pdfs
+from tests.process_table import arguments
 
 pytestmark = pytest.mark.timeout(600)  # on a busy machine readers of documents go last
 
@@ -112,7 +113,7 @@ async def _peaks(reader: ChildReader, path: Path, pages: int) -> dict[str, int]:
             # The child may be some pages ahead, and has ended after the last.
             if isinstance(item, Page) and item.number % 50 == 0 and item.number <= pages - 100:
                 server = next(
-                    one for one in psutil.Process().children() if "services.ingestor.readers" in one.cmdline()
+                    one for one in psutil.Process().children() if "services.ingestor.readers" in arguments(one)
                 )
                 child, *_ = server.children() or [None]
                 if child is None:

@@ -13,6 +13,7 @@ from services.ingestor.adapters.redis_leftovers import LEFTOVERS
 from services.ingestor.adapters.redis_records import GROUP, QUEUE, UNFINISHED
 from tests.ingestor.pdfs import partly_shared_stream_bomb, pdf
 from tests.ingestor.refusals import refusal
+from tests.process_table import arguments
 from tests.waiting import until
 
 TEXT = b"The pump in hall one is checked every week."
@@ -133,8 +134,8 @@ async def test_many_cancels_at_once_all_say_the_same(mesh, hasty, empty_queue):
 async def test_a_cancelled_upload_lets_the_next_one_of_its_document_go(mesh, client):
     job = await held_at("embedding", mesh, client)
     following = await client.submit(b"A second text.", "b.txt", document_id="doc")
-    mesh.embedder.open.set()
     await client.cancel(job.id)
+    mesh.embedder.open.set()
     assert (await client.watch(following.id))[-1].job.state == pb.JOB_STATE_READY
 
 
@@ -162,7 +163,7 @@ async def test_a_job_is_cancelled_while_its_parser_is_held_inside_a_page(mesh, h
 
 def parsers() -> int:
     """How many children read documents now."""
-    servers = [child for child in psutil.Process().children() if "services.ingestor.readers" in child.cmdline()]
+    servers = [child for child in psutil.Process().children() if "services.ingestor.readers" in arguments(child)]
     return sum(len(server.children()) for server in servers)
 
 

@@ -21,6 +21,7 @@ from services.ingestor.pages import Opening, Page
 from services.ingestor.readers.samples import SAMPLES
 from services.ingestor.sniffing import HTML, MARKDOWN, PDF, TEXT
 from tests.ingestor.pdfs import pdf
+from tests.process_table import arguments, is_alive
 from tests.waiting import until
 
 LIMITS = ReaderLimits(memory_bytes=512 << 20, cpu_s=20, cpu_page_s=0.3, cpu_most_s=60, wait_s=60, life_s=60)
@@ -67,18 +68,11 @@ async def reason(reader, path, media_type) -> str:
 
 
 def servers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if _runs_readers(child)]
+    return [child for child in psutil.Process().children() if "readers" in " ".join(arguments(child))]
 
 
 def children() -> list[psutil.Process]:
     return [child for server in servers() for child in server.children()]
-
-
-def _runs_readers(process: psutil.Process) -> bool:
-    try:
-        return "readers" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
 
 
 @pytest.mark.parametrize(
@@ -268,7 +262,7 @@ async def test_a_killed_server_costs_a_retry_and_no_document(hostile, file):
         with pytest.raises(Unavailable) as caught:
             await anext(items)
     assert caught.value.reason == "PARSER_RESTARTED"
-    await until(lambda: not any(orphan.is_running() and orphan.status() != "zombie" for orphan in orphans))
+    await until(lambda: not any(map(is_alive, orphans)))
     assert (await read(hostile, path, "good"))[1] == [Page(1, "text")]
     assert len(servers()) == 1
 
@@ -346,4 +340,4 @@ async def test_server_and_children_die_with_a_killed_ingestor(file):
     assert len(family) == 2
     parent.kill()
     await parent.wait()
-    await until(lambda: not any(one.is_running() and one.status() != "zombie" for one in family))
+    await until(lambda: not any(map(is_alive, family)))

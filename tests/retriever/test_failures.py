@@ -20,6 +20,7 @@ from services.retriever.adapters.milvus_lite_child import MilvusLiteChild
 from services.retriever.adapters.milvus_schema import _schema
 from services.retriever.opening import name_index
 from services.retriever.passages import Model
+from tests.process_table import is_alive
 from tests.retriever.process import started
 from tests.retriever.room import (
     DIMENSION,
@@ -85,9 +86,8 @@ async def test_the_engine_may_die_under_readers_and_writers(alone: Retriever, te
 
 def engines(room: Retriever) -> list[psutil.Process]:
     try:
-        process = room.engine()
-        return [process] if process.status() != psutil.STATUS_ZOMBIE else []
-    except (StopIteration, psutil.NoSuchProcess):
+        return [process for process in [room.engine()] if is_alive(process)]
+    except StopIteration:
         return []
 
 
@@ -161,7 +161,7 @@ async def test_no_engine_outlives_its_retriever(redis_url: str, tmp_path: Path, 
         process.send_signal(number)
         code = await process.wait()
         assert code == (-signal.SIGKILL if number is signal.SIGKILL else 0)
-        await until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE)
+        await until(lambda: not is_alive(engine))
 
 
 async def test_a_version_left_open_by_a_killed_retriever_is_erased_at_the_next_start(

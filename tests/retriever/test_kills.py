@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from rag.v1 import retriever_pb2 as pb
+from tests.process_table import is_alive
 from tests.redis_server import running_redis
 from tests.retriever.process import started
 from tests.retriever.room import JobEraser, Retriever, document, embedder, ingestor, of, retriever
@@ -45,7 +46,7 @@ async def killed(tmp_path: Path):
 
 async def died(process: asyncio.subprocess.Process, engine: psutil.Process) -> None:
     assert await process.wait() == -signal.SIGKILL
-    await until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE)
+    await until(lambda: not is_alive(engine))
 
 
 async def sent(stub, tenant: str, parts: list[pb.IndexRequest]) -> pb.Document | None:

@@ -14,6 +14,7 @@ from rag.backup.restoring import _taken
 from rag.runtime.errors import FailedPrecondition
 from rag.v1 import retriever_pb2 as pb
 from services.retriever.adapters.milvus_lite_child import MilvusLiteChild
+from tests.process_table import arguments
 from tests.retriever.process import Started, engine_of, started
 from tests.retriever.room import batch, document, embedder, fresh_database, header, of
 from tests.waiting import until
@@ -41,13 +42,6 @@ class Restarts:
     def sockets(self) -> Path:
         address = next(part for part in engine_of(self.folder).cmdline() if part.startswith("unix:"))
         return Path(address.removeprefix("unix:")).parent
-
-
-def arguments(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return []
 
 
 @pytest.fixture

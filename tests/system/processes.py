@@ -17,6 +17,7 @@ import psutil
 from rag.cli.own_services import free_ports
 from rag.runtime.probe import check
 from services.tree import SERVICES
+from tests.process_table import arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 180.0
@@ -46,7 +47,7 @@ class Tree:
         return [root, *root.children(recursive=True)]
 
     def pid_of(self, service: str) -> int:
-        return next(p.pid for p in self.members() if f"services.{service}" in p.cmdline())
+        return next(p.pid for p in self.members() if f"services.{service}" in arguments(p))
 
 
 @contextmanager

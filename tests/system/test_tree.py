@@ -9,12 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.process_table import is_alive
 from tests.system.processes import SERVICES, running_tree, stop
 from tests.waiting import until_sync
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return not any(map(is_alive, processes))
 
 
 def test_one_interrupt_stops_everything(folder: Path, models: Path) -> None:
