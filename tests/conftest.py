@@ -17,7 +17,8 @@ from rag.ids import new_id
 from rag.runtime.redis import open_redis
 from tests.redis_server import running_redis
 
-pytest_plugins = ["tests.doubles.fixtures"] if importlib.util.find_spec("tests.doubles.fixtures") else []
+_OWN = ["tests.clock", "tests.doubles.fixtures"]
+pytest_plugins = [name for name in _OWN if importlib.util.find_spec(name)]
 
 settings.register_profile("untimed", deadline=None)  # the machine may be busy: no test depends on time
 settings.load_profile("untimed")

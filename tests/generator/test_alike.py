@@ -141,10 +141,10 @@ async def test_many_at_once_lose_nothing(alike, tenant) -> None:
 
 async def test_an_embedder_that_hangs_is_not_waited_for(alike, vectors, tenant) -> None:
     vectors.held = asyncio.Event()
-    with context.bound(context.new_call(tenant, 0.5)):
+    with context.bound(context.new_call(tenant, 5.0)):
         with pytest.raises(Unavailable):
             await alike.nearest(tenant, "b", RESTART)
-        assert context.remaining_s(0) > 0.2
+        assert context.remaining_s(0) > 2.0
 
 
 async def test_without_redis_an_error_of_the_house(vectors, tenant, tmp_path) -> None:
@@ -262,7 +262,7 @@ async def test_the_embedder_makes_the_vectors(call) -> None:
 async def test_an_embedder_that_is_away_does_not_hold_up(questions, tenant) -> None:
     async with open_peer("127.0.0.1:1", "rag.v1.EmbedderService") as peer:
         alike = Alike(GrpcQuestionVectors(peer), questions, 0.9, lambda _: TTL_S)
-        with context.bound(context.new_call(tenant, 1.0)):
+        with context.bound(context.new_call(tenant, 10.0)):
             with pytest.raises(RagError):
                 await alike.nearest(tenant, "b", RESTART)
-            assert context.remaining_s(0) > 0.5
+            assert context.remaining_s(0) > 5.0

@@ -24,6 +24,7 @@ from rag.v1 import retriever_pb2 as pb
 from services.retriever.retrieval.contact import Contact
 from services.retriever.retrieval.last_known import LastKnown
 from services.retriever.retrieval.unchanged import Answer, Live, Unchanged
+from tests.clock import Clock
 from tests.redis_server import running_redis
 from tests.retriever.room import LetterEmbedder, Retriever, document, embedder, header, of, reason, retriever
 from tests.waiting import until
@@ -114,7 +115,7 @@ async def test_a_hanging_embedder_leaves_time_for_the_words(
     words.hangs = True
     for _ in range(2):  # what was degraded is not kept
         assert await answered(room, tenant, "water", timeout=4) == (["water"], ["KEYWORD_ONLY"])
-    code, _ = await refusal(answered(room, tenant, "water", timeout=1, mode=pb.RETRIEVAL_MODE_DENSE))
+    code, _ = await refusal(answered(room, tenant, "water", timeout=4, mode=pb.RETRIEVAL_MODE_DENSE))
     assert code in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
     words.left.set()
     words.hangs = False
@@ -292,7 +293,7 @@ async def test_before_the_first_answer_nothing_is_known() -> None:
         await LastKnown(catalogue, Contact(), grace_s=60).live("t", ["a"])
 
 
-async def test_one_asks_a_catalogue_that_hangs_and_the_others_wait_for_how_that_ends() -> None:
+async def test_one_asks_a_catalogue_that_hangs_and_the_others_wait_for_how_that_ends(clock: Clock) -> None:
     catalogue, contact = Catalogue(a=1), Contact(answer_s=0.05, probe_s=0.1)
     known = LastKnown(catalogue, contact, grace_s=60)
     await known.live("t", ["a"])
@@ -306,7 +307,7 @@ async def test_one_asks_a_catalogue_that_hangs_and_the_others_wait_for_how_that_
     assert not contact.is_lost
 
 
-async def test_a_caller_who_leaves_while_it_asks_leaves_the_others_nothing_to_wait_for() -> None:
+async def test_a_caller_who_leaves_while_it_asks_leaves_the_others_nothing_to_wait_for(clock: Clock) -> None:
     catalogue, contact = Catalogue(a=1), Contact(answer_s=0.05, probe_s=30)
     known = LastKnown(catalogue, contact, grace_s=60)
     await known.live("t", ["a"])
@@ -322,7 +323,7 @@ async def test_a_caller_who_leaves_while_it_asks_leaves_the_others_nothing_to_wa
     assert (await known.live("t", ["a"])).is_current
 
 
-async def test_that_a_hurried_caller_could_not_wait_says_nothing_about_the_catalogue() -> None:
+async def test_that_a_hurried_caller_could_not_wait_says_nothing_about_the_catalogue(clock: Clock) -> None:
     catalogue, contact = Catalogue(a=1), Contact(answer_s=30)
     known = LastKnown(catalogue, contact, grace_s=60)
     await known.live("t", ["a"])

@@ -15,6 +15,7 @@ from rag.runtime import context
 from rag.runtime.context import CallContext
 from rag.runtime.errors import DeadlineExceeded, Unavailable
 from rag.runtime.single_flight import SingleFlight
+from tests.clock import Clock
 from tests.waiting import until
 
 
@@ -156,8 +157,8 @@ class OutOfTime(Work):
         yield number
 
 
-async def test_those_with_more_time_begin_anew_when_the_time_of_the_first_runs_out() -> None:
-    flights, work = SingleFlight(), OutOfTime()
+async def test_those_with_more_time_begin_anew_when_the_time_of_the_first_runs_out(clock: Clock) -> None:
+    flights, work = SingleFlight(clock=time.monotonic), OutOfTime()
     hurried = asyncio.create_task(collect(flights, work, left_s=0.4))
     await begun(hurried)
     patient = [asyncio.create_task(collect(flights, work, left_s=0.7)) for _ in range(2)]
