@@ -300,8 +300,9 @@ async def test_nothing_is_left_open(hostile, file):
     for kind in ["good", "crash", "garbage", "quiet", "no such reader"] * 4:
         with pytest.raises(Exception) if kind != "good" else nullcontext():
             await read(hostile, path, kind)
-    await until(lambda: (process.num_fds(), server.num_fds()) == (before, served))
-    assert not server.children()
+    # Fewer is no leak: what another test left to the garbage collector may have gone meanwhile.
+    await until(lambda: process.num_fds() <= before and server.num_fds() <= served)
+    await until(lambda: not server.children())
 
 
 async def test_the_server_ends_with_its_reader(file):
