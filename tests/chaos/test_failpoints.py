@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-import grpc
 import pytest
 import redis as sync_redis
 
 from rag.ids import new_id
 from rag.v1 import ingestor_pb2 as pb
-from tests.chaos.client import FINAL, PASSING, Client, client_of, persistently, suppress_passing
+from tests.chaos.client import FINAL, Client, client_of, persistently, suppress_passing
 from tests.chaos.mesh import SMALL_BATCHES, Mesh, embedded_by, running_mesh
 from tests.doubles.fixtures import ModelServer
 from tests.waiting import until
@@ -65,6 +64,13 @@ class Case:
 
     async def submit(self, content: bytes) -> pb.Job:
         return await self.client.submit(content, "doc", self.request_id)
+
+    async def attempt(self, victim: str, act: Callable[[], Awaitable[object]]) -> None:
+        """Do what leads the victim to its point; again when it was refused and nobody died, as may happen on a busy machine."""
+        while self.mesh.is_running(victim):
+            with suppress_passing():
+                await act()
+                return
 
     async def die_and_restart(self, victim: str, point: str, delivery: int) -> None:
         """Be there when the victim dies, once or twice, and start it again."""
@@ -131,9 +137,7 @@ async def test_killed_while_a_document_is_taken_in(case, mesh, point, delivery):
     content = document(case.nonce)
     for _ in range(delivery):
         restart(mesh, "ingestor", point)
-        with pytest.raises(grpc.aio.AioRpcError) as broken:
-            await case.client.submit_once(content, "doc", case.request_id)
-        assert broken.value.code() in PASSING
+        await case.attempt("ingestor", lambda: case.client.submit_once(content, "doc", case.request_id))
         mesh.wait_dead("ingestor")
     mesh.start("ingestor")
     job = await case.submit(content)
@@ -147,8 +151,7 @@ async def test_killed_while_a_document_is_taken_in(case, mesh, point, delivery):
 async def test_killed_while_a_document_is_worked_on(case, mesh, point, delivery):
     content = document(case.nonce)
     restart(mesh, "ingestor", point)
-    with suppress_passing():
-        await case.client.submit_once(content, "doc", case.request_id)
+    await case.attempt("ingestor", lambda: case.client.submit_once(content, "doc", case.request_id))
     await case.die_and_restart("ingestor", point if ":" in point else f"{point}:1", 1 if point in ONCE else delivery)
     ended = await case.client.ended((await case.submit(content)).id)
     assert (ended.state, ended.document_version > 0) == (pb.JOB_STATE_READY, True)
@@ -179,8 +182,7 @@ async def test_killed_while_a_document_is_deleted(case, mesh, victim, point, del
     content = document(case.nonce)
     assert (await case.client.ended((await case.submit(content)).id)).state == pb.JOB_STATE_READY
     restart(mesh, victim, point)
-    with suppress_passing():
-        await case.client.delete_once("doc")
+    await case.attempt(victim, lambda: case.client.delete_once("doc"))
     if point == "document_deleted" and delivery == 2:
         mesh.wait_dead(victim)
         mesh.start(victim)
@@ -189,7 +191,7 @@ async def test_killed_while_a_document_is_deleted(case, mesh, victim, point, del
     await case.client.delete("doc")
     assert await case.client.document("doc") is None
     assert await persistently(lambda: case.client.search(case.nonce)) == []
-    await until(lambda: not left_of(mesh, case), 60)
+    await until(lambda: not left_of(mesh, case))
 
 
 def left_of(mesh: Mesh, case: Case) -> list[str]:
