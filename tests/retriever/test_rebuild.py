@@ -226,7 +226,14 @@ async def test_a_rebuild_goes_on_when_its_caller_leaves(room: Retriever) -> None
     call.cancel()
 
     async def switched() -> bool:
-        return (await index_of(room)).live.analyzer == "plain"
+        try:
+            return (await index_of(room)).live.analyzer == "plain"
+        except grpc.aio.AioRpcError as error:
+            if (
+                error.code() is not grpc.StatusCode.UNAVAILABLE
+            ):  # a busy engine may count rows for longer than a call waits
+                raise
+            return False
 
     await until(switched)
     assert (await index_of(room)).live.rows == 4 * 10 * 70
