@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from rag.runtime.early_status import with_early_status
 from rag.v1 import ingestor_pb2 as pb
 from rag.v1 import passage_pb2, retriever_pb2
 from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
@@ -49,7 +50,7 @@ class Client:
             yield pb.SubmitDocumentRequest(chunk=content)
             yield pb.SubmitDocumentRequest(commit=pb.SubmitDocumentCommit(size_bytes=len(content)))
 
-        answer = await self.ingestor.SubmitDocument(requests(), metadata=self.metadata, timeout=10)
+        answer = await with_early_status(self.ingestor.SubmitDocument(requests(), metadata=self.metadata, timeout=10))
         return answer.job
 
     async def submit(self, content: bytes, document_id: str, request_id: str, **header: Any) -> pb.Job:

@@ -14,6 +14,7 @@ import redis.asyncio
 
 from rag.ids import new_id
 from rag.local_model import tokenizer_path
+from rag.runtime.early_status import with_early_status
 from rag.runtime.redis import open_redis
 from rag.runtime.server import serving
 from rag.v1 import ingestor_pb2 as pb
@@ -77,7 +78,7 @@ class Client:
                 yield pb.SubmitDocumentRequest(chunk=content[at : at + chunk])
             yield pb.SubmitDocumentRequest(commit=pb.SubmitDocumentCommit(size_bytes=len(content)))
 
-        answer = await self.stub.SubmitDocument(requests(), metadata=self.metadata, timeout=30)
+        answer = await with_early_status(self.stub.SubmitDocument(requests(), metadata=self.metadata, timeout=30))
         return answer.job
 
     async def watch(self, job_id: str, after: int = 0) -> list[pb.WatchJobResponse]:

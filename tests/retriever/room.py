@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 
 from rag.runtime.context import current
+from rag.runtime.early_status import with_early_status
 from rag.runtime.errors import RagError
 from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room, serving
@@ -159,7 +160,8 @@ class Retriever:
         return events[-1].document
 
     async def send(self, tenant: str, parts: Iterable[pb.IndexRequest]) -> list[pb.IndexResponse]:
-        return [event async for event in self.stub.Index(iter(parts), metadata=of(tenant), timeout=60)]
+        call = self.stub.Index(iter(parts), metadata=of(tenant), timeout=60)
+        return [event async for event in with_early_status(call)]
 
     async def get(self, tenant: str, document_id: str) -> pb.Document:
         request = pb.GetDocumentRequest(document_id=document_id)

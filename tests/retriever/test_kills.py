@@ -11,6 +11,7 @@ import grpc
 import psutil
 import pytest
 
+from rag.runtime.early_status import with_early_status
 from rag.v1 import retriever_pb2 as pb
 from tests.process_table import is_alive
 from tests.redis_server import running_redis
@@ -52,7 +53,8 @@ async def died(process: asyncio.subprocess.Process, engine: psutil.Process) -> N
 async def sent(stub, tenant: str, parts: list[pb.IndexRequest]) -> pb.Document | None:
     """Send a document; None when the answer did not come."""
     try:
-        return [event async for event in stub.Index(iter(parts), metadata=of(tenant), timeout=30)][-1].document
+        call = stub.Index(iter(parts), metadata=of(tenant), timeout=30)
+        return [event async for event in with_early_status(call)][-1].document
     except grpc.aio.AioRpcError as error:
         if error.code() is not grpc.StatusCode.UNAVAILABLE:
             raise
