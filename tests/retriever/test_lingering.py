@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -36,6 +36,14 @@ class Restarts:
         """The keeper and the engine."""
         return [one for one in psutil.process_iter() if str(self.folder) in " ".join(arguments(one))]
 
+    def is_gone(self) -> bool:
+        """Kill what is there, what a retriever began to start when it was killed too; tell whether nothing was."""
+        found = self.members()
+        for one in found:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        return not found
+
     def keeper(self) -> psutil.Process:
         return next(one for one in self.members() if any("milvus_lite_keeper" in part for part in arguments(one)))
 
@@ -50,9 +58,7 @@ async def restarts(redis_url: str, tmp_path: Path):
         port = await stack.enter_async_context(embedder())
         running = Restarts(tmp_path, await fresh_database(redis_url), port, stack)
         yield running
-        for one in running.members():
-            one.kill()
-        await until(lambda: not running.members())
+        await until(running.is_gone)
 
 
 async def index(stub, tenant: str, name: str) -> None:
