@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,7 +16,7 @@ class Clock:
 
 
 @pytest.fixture
-async def clock(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clock]:
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock for code that waits for timers alone: a wait for a socket or a thread would seem to last for ever."""
     clock, selector = Clock(), asyncio.get_running_loop()._selector
     look = selector.select

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -17,8 +16,7 @@ from rag.ids import new_id
 from rag.runtime.redis import open_redis
 from tests.redis_server import running_redis
 
-_OWN = ["tests.clock", "tests.doubles.fixtures"]
-pytest_plugins = [name for name in _OWN if importlib.util.find_spec(name)]
+pytest_plugins = ["tests.clock", "tests.doubles.fixtures"]
 
 settings.register_profile("untimed", deadline=None)  # the machine may be busy: no test depends on time
 settings.load_profile("untimed")

@@ -229,9 +229,8 @@ async def test_a_rebuild_goes_on_when_its_caller_leaves(room: Retriever) -> None
         try:
             return (await index_of(room)).live.analyzer == "plain"
         except grpc.aio.AioRpcError as error:
-            if (
-                error.code() is not grpc.StatusCode.UNAVAILABLE
-            ):  # a busy engine may count rows for longer than a call waits
+            # A busy engine may count rows for longer than a call waits.
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
             return False
 
