@@ -7,8 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 
-LIMIT_S = 120.0
-"""Long: it only bounds how long something that never comes true is waited for, and a machine may be busy."""
+LIMIT_S = 30.0
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], limit_s: float = LIMIT_S) -> None:

@@ -20,7 +20,7 @@ from tests.chaos.mesh import Mesh
 PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 """What a killed service looks like to its client."""
 FINAL = {pb.JOB_STATE_READY, pb.JOB_STATE_FAILED, pb.JOB_STATE_CANCELLED, pb.JOB_STATE_DEAD}
-_LIMIT_S = 180.0
+_LIMIT_S = 90.0
 _PAUSE_S = 0.1
 
 Passage = tuple[int, int, str]

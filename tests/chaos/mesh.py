@@ -18,7 +18,7 @@ from rag.runtime.settings import child_environment
 from services.embedded_redis import command, find_binary
 from tests.doubles.fixtures import ModelServer
 from tests.redis_server import answers
-from tests.waiting import LIMIT_S, until_sync
+from tests.waiting import until_sync
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("embedder", "retriever", "ingestor", "generator")
@@ -69,7 +69,7 @@ class Mesh:
             arguments = list(command(find_binary(), self.folder / REDIS))
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        until_sync(lambda: self._serves(name))
+        until_sync(lambda: self._serves(name), 60)
 
     def kill(self, name: str) -> None:
         """End a service, Redis or the retriever's engine at once, as a crash would."""
@@ -92,11 +92,11 @@ class Mesh:
 
     def wait_dead(self, name: str) -> None:
         """Wait until a failpoint has killed the service."""
-        assert self.processes[name].wait(LIMIT_S) == -signal.SIGKILL, self.tail(name)
+        assert self.processes[name].wait(60) == -signal.SIGKILL, self.tail(name)
 
     def wait_stopped(self, name: str) -> None:
         """Wait until a failpoint has stopped the service."""
-        until_sync(lambda: self._is_stopped(name))
+        until_sync(lambda: self._is_stopped(name), 60)
 
     def engine(self) -> psutil.Process:
         """The retriever's index engine."""

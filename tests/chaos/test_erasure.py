@@ -24,7 +24,7 @@ from tests.chaos.mesh import Mesh, embedded_by, running_mesh
 from tests.doubles.fixtures import ModelServer
 from tests.waiting import until
 
-LIMIT_S = 120.0
+LIMIT_S = 60.0
 """What is promised with the settings as they come."""
 _LETTERS = "bcdfghklmnprstvwz"
 

@@ -65,12 +65,16 @@ class Case:
     async def submit(self, content: bytes) -> pb.Job:
         return await self.client.submit(content, "doc", self.request_id)
 
-    async def attempt(self, victim: str, act: Callable[[], Awaitable[object]]) -> None:
-        """Do what leads the victim to its point; again when it was refused and nobody died, as may happen on a busy machine."""
+    async def attempt(self, victim: str, act: Callable[[], Awaitable[object]]) -> bool:
+        """Do what leads the victim to its point; again when it was refused and nobody died, as may happen on a busy machine.
+
+        Tell whether it was answered.
+        """
         while self.mesh.is_running(victim):
             with suppress_passing():
                 await act()
-                return
+                return True
+        return False
 
     async def die_and_restart(self, victim: str, point: str, delivery: int) -> None:
         """Be there when the victim dies, once or twice, and start it again."""
@@ -137,7 +141,7 @@ async def test_killed_while_a_document_is_taken_in(case, mesh, point, delivery):
     content = document(case.nonce)
     for _ in range(delivery):
         restart(mesh, "ingestor", point)
-        await case.attempt("ingestor", lambda: case.client.submit_once(content, "doc", case.request_id))
+        assert not await case.attempt("ingestor", lambda: case.client.submit_once(content, "doc", case.request_id))
         mesh.wait_dead("ingestor")
     mesh.start("ingestor")
     job = await case.submit(content)
@@ -191,7 +195,7 @@ async def test_killed_while_a_document_is_deleted(case, mesh, victim, point, del
     await case.client.delete("doc")
     assert await case.client.document("doc") is None
     assert await persistently(lambda: case.client.search(case.nonce)) == []
-    await until(lambda: not left_of(mesh, case))
+    await until(lambda: not left_of(mesh, case), 60)
 
 
 def left_of(mesh: Mesh, case: Case) -> list[str]:

@@ -21,7 +21,7 @@ import pytest
 from tests.cli.gateway import Gateway, running_gateway
 
 ROOT = Path(__file__).resolve().parents[2]
-_LIMIT_S = 120.0
+_LIMIT_S = 60.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from rag.runtime.errors import AlreadyExists
 from tests.gateway.stage import HOLD
-from tests.waiting import LIMIT_S
 
 
 async def test_a_form_is_streamed_to_the_ingestor(gateway):
@@ -106,11 +105,11 @@ async def test_a_client_who_leaves_while_uploading_cancels_the_upload(gateway, w
         stage.script = [HOLD]
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.http_port)
     writer.write(head.encode())
-    await asyncio.wait_for(reached.wait(), LIMIT_S)
+    await asyncio.wait_for(reached.wait(), 20)
     writer.close()
     await writer.wait_closed()
 
-    await asyncio.wait_for(stage.cancelled.wait(), LIMIT_S)
+    await asyncio.wait_for(stage.cancelled.wait(), 20)
 
 
 def _form(*parts: bytes, end: bytes = b"--b--\r\n") -> bytes:

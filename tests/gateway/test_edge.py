@@ -24,7 +24,7 @@ from rag.v1 import (
 )
 from tests.gateway.messages import answer
 from tests.gateway.stage import HOLD
-from tests.waiting import LIMIT_S, until
+from tests.waiting import until
 
 
 async def _reflect(channel, **request):
@@ -138,7 +138,7 @@ async def test_a_cancel_reaches_the_service(gateway):
 
     call.cancel()
 
-    await asyncio.wait_for(stage.cancelled.wait(), LIMIT_S)
+    await asyncio.wait_for(stage.cancelled.wait(), 20)
 
 
 async def test_an_upload_that_is_cancelled_is_not_committed(gateway):
@@ -148,11 +148,11 @@ async def test_an_upload_that_is_cancelled_is_not_committed(gateway):
     header = ingestor_pb2.SubmitDocumentHeader(name="a.txt")
     await call.write(ingestor_pb2.SubmitDocumentRequest(header=header))
     await call.write(ingestor_pb2.SubmitDocumentRequest(chunk=b"half"))
-    await asyncio.wait_for(ingestor.first_bytes.wait(), LIMIT_S)
+    await asyncio.wait_for(ingestor.first_bytes.wait(), 20)
 
     call.cancel()
 
-    await asyncio.wait_for(ingestor.ended.wait(), LIMIT_S)
+    await asyncio.wait_for(ingestor.ended.wait(), 20)
     assert not ingestor.committed
 
 
@@ -178,7 +178,7 @@ async def test_a_deadline_reaches_the_service(gateway):
         await stub.Generate(generator_pb2.GenerateRequest(question="q"), timeout=0.5).read()
 
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await asyncio.wait_for(stage.cancelled.wait(), LIMIT_S)
+    await asyncio.wait_for(stage.cancelled.wait(), 20)
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xff\xff", b"\x0a\x02\xff\xfe", b"\x0a\xff\xff\xff\xff\x07"])

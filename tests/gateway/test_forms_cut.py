@@ -7,7 +7,7 @@ import json
 
 from tests.gateway.forms import END, FORM, file
 from tests.gateway.stage import HOLD
-from tests.waiting import LIMIT_S, until
+from tests.waiting import until
 
 
 async def _connect(gateway, length: int, sent: bytes):
@@ -22,7 +22,7 @@ async def test_a_client_who_leaves_in_the_second_of_three_files_keeps_the_first_
     ingestor = gateway.backends.ingestor
     sent = file("a", b"first") + file("b", b"x" * 100_000)[:50_000]
     _, writer = await _connect(gateway, 1_000_000, sent)
-    await asyncio.wait_for(ingestor.second_bytes.wait(), LIMIT_S)
+    await asyncio.wait_for(ingestor.second_bytes.wait(), 20)
     assert ingestor.committed == ["a"]
 
     writer.close()
@@ -44,14 +44,14 @@ async def test_a_client_who_leaves_while_the_last_file_is_made_durable_cancels_i
     writer.close()
     await writer.wait_closed()
 
-    await asyncio.wait_for(ingestor.stage.cancelled.wait(), LIMIT_S)
+    await asyncio.wait_for(ingestor.stage.cancelled.wait(), 20)
 
 
 async def test_a_slow_form_is_cut_and_what_was_accepted_is_told(open_gateway):
     async with open_gateway(upload_timeout_s=1.5) as gateway:
         sent = file("a", b"first") + file("b", b"second")[:-5]
         reader, writer = await _connect(gateway, 1_000_000, sent)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), LIMIT_S)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
         length = int(head.lower().split(b"content-length:")[1].split()[0])
         results = json.loads(await reader.readexactly(length))["results"]
         writer.close()
@@ -70,7 +70,7 @@ async def test_a_slow_ingestor_slows_the_client_down(gateway):
     _, writer = await _connect(gateway, length, file("a", b"")[:-2])
     sending = asyncio.create_task(_flood(writer, length))
     try:
-        await asyncio.wait_for(ingestor.stage.entered.wait(), LIMIT_S)
+        await asyncio.wait_for(ingestor.stage.entered.wait(), 20)
         done, _ = await asyncio.wait({sending}, timeout=1)
         assert not done
     finally:

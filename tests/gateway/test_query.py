@@ -13,7 +13,7 @@ from rag.v1 import generator_pb2
 from tests.gateway.events import parse
 from tests.gateway.messages import answer
 from tests.gateway.stage import HOLD
-from tests.waiting import LIMIT_S, until
+from tests.waiting import until
 
 ORDER = ["accepted", "progress", "sources", "token", "token", "citation", "notice", "usage", "done"]
 
@@ -176,7 +176,7 @@ async def test_a_reader_who_leaves_cancels_the_stream(gateway):
     async with gateway.http.stream("POST", "/v1/query", json={"question": "q", "stream": True}) as response:
         await anext(response.aiter_bytes())
 
-    await asyncio.wait_for(gateway.backends.generator.stage.cancelled.wait(), LIMIT_S)
+    await asyncio.wait_for(gateway.backends.generator.stage.cancelled.wait(), 20)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -189,11 +189,11 @@ async def test_a_client_who_leaves_before_the_first_byte_cancels_the_call(gatewa
         f"POST /v1/query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     writer.write(head.encode() + body)
-    await asyncio.wait_for(stage.entered.wait(), LIMIT_S)
+    await asyncio.wait_for(stage.entered.wait(), 20)
     writer.close()
     await writer.wait_closed()
 
-    await asyncio.wait_for(stage.cancelled.wait(), LIMIT_S)
+    await asyncio.wait_for(stage.cancelled.wait(), 20)
 
 
 async def test_a_reader_who_takes_nothing_is_cut_off(open_gateway):
@@ -204,7 +204,7 @@ async def test_a_reader_who_takes_nothing_is_cut_off(open_gateway):
         body = b'{"question":"q","stream":true}'
         head = f"POST /v1/query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
-        await asyncio.wait_for(stage.entered.wait(), LIMIT_S)
+        await asyncio.wait_for(stage.entered.wait(), 20)
         await until(lambda: REGISTRY.get_sample_value("gateway_sse_streams") == 0)
 
         assert not (await _rest(reader)).endswith(b"0\r\n\r\n"), "half an answer must not look whole"

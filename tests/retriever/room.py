@@ -146,7 +146,7 @@ class Retriever:
         return next(child for child in psutil.Process().children(recursive=True) if runs(child, database))
 
     async def retrieve(self, tenant: str, query: str, **fields) -> list[pb.RetrieveResponse]:
-        call = self.stub.Retrieve(pb.RetrieveRequest(query=query, **fields), metadata=of(tenant), timeout=60)
+        call = self.stub.Retrieve(pb.RetrieveRequest(query=query, **fields), metadata=of(tenant), timeout=30)
         return [event async for event in call]
 
     async def hits(self, tenant: str, query: str, **fields) -> list[pb.Hit]:
@@ -182,7 +182,7 @@ class Retriever:
             async def none_left() -> bool:
                 return not await client.zcard("rag:deletions")
 
-            await until(none_left)
+            await until(none_left, 60)
 
     async def erased(self) -> None:
         """Wait until no erasure is left to do."""

@@ -129,7 +129,7 @@ async def test_a_page_token_of_another_tenant_is_a_place_in_ones_own_list(room, 
 async def test_deleting_ones_own_leaves_what_others_call_the_same(room, owners):
     (tenant, word), (other, other_word) = owners
     await room.delete(tenant, "shared")
-    await room.erased_versions()
+    await room.erased()
     assert len(await room.found(other, f"pump {other_word}", top_k=100)) == 6
     assert await room.row_count(other) == 6
     with pytest.raises(grpc.aio.AioRpcError) as failure:
@@ -148,7 +148,7 @@ async def test_ids_that_look_like_parts_of_keys_are_ids(room, tenant):
     assert {document.id for document in listed.documents} == set(names)
     for name in names:
         assert await room.delete(tenant, name) == 1
-    await room.erased_versions()
+    await room.erased()
     async with open_redis(room.redis_url) as redis:
         keys = {key.decode() async for key in redis.scan_iter(f"rag:{tenant}:*")}
     assert not [key for key in keys if key.startswith(f"rag:{tenant}:document:")]

@@ -22,7 +22,7 @@ from rag.runtime.server import Mount, Room, serving
 from rag.runtime.settings import ServiceSettings
 from rag.v1 import embedder_pb2 as pb
 from rag.v1 import embedder_pb2_grpc, ingestor_pb2, ingestor_pb2_grpc
-from tests.waiting import LIMIT_S, until
+from tests.waiting import until
 
 NAME = "rag.v1.EmbedderService"
 METADATA = (("x-rag-tenant", "acme"), ("x-request-id", "req-1"))
@@ -174,7 +174,7 @@ async def test_a_reader_that_leaves_cancels_the_handler() -> None:
         running = asyncio.create_task(embed(peer, "hang"))
         await servicer.entered.wait()
         running.cancel()
-        await asyncio.wait_for(servicer.cancelled.wait(), LIMIT_S)
+        await asyncio.wait_for(servicer.cancelled.wait(), 5)
 
 
 async def test_a_deadline_ends_the_call_and_the_handler() -> None:
@@ -183,7 +183,7 @@ async def test_a_deadline_ends_the_call_and_the_handler() -> None:
         context.use(CallContext("req-1", "acme", time.monotonic() + 0.3))
         with pytest.raises(RagError) as raised:
             await embed(peer, "hang")
-        await asyncio.wait_for(servicer.cancelled.wait(), LIMIT_S)
+        await asyncio.wait_for(servicer.cancelled.wait(), 5)
     assert raised.value.reason == "DEADLINE_EXCEEDED"
 
 
@@ -196,7 +196,7 @@ async def test_running_calls_finish_while_the_server_drains() -> None:
         await until(lambda: not_serving(peer))
         servicer.release.set()
         assert len(await running) == 2
-        await asyncio.wait_for(draining, LIMIT_S)
+        await asyncio.wait_for(draining, 4)
 
 
 @asynccontextmanager

@@ -198,7 +198,7 @@ async def mesh_is_tidy(mesh: Mesh, backup: Path) -> None:
     assert not backup.with_name("backup.partial").exists()
     with sync_redis.Redis.from_url(mesh.redis_url) as client:
         assert not client.exists("rag:pause:removals")
-        await until(lambda: not client.zcard("rag:erasures") and not client.zcard("rag:deletions"))
+        await until(lambda: not client.zcard("rag:erasures") and not client.zcard("rag:deletions"), 60)
 
 
 async def only_live_rows(mesh: Mesh) -> None:
@@ -215,5 +215,5 @@ async def only_live_rows(mesh: Mesh) -> None:
             counts = [int(store.hget(key, "passage_count")) for key in store.scan_iter("rag:*:document:*")]
             return int(rows[0]["count(*)"]) == sum(counts)
 
-        await until(same)
+        await until(same, 60)
     await client.close()
