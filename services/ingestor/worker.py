@@ -80,8 +80,15 @@ class Worker:
         try:
             await unbroken(self._cancelling.finish(lease))
         except RagError as error:
-            # The lease runs out, and the job comes back until everybody who is needed is there.
             log.warning("job_not_called_off", reason=error.reason, cause=repr(error.__cause__))
+            await self._put_off(lease)
+
+    async def _put_off(self, lease: Lease) -> None:
+        """Let the job come back a whole lease from now: it goes before new jobs, which would never have a turn if waiting for the index took as long as the lease."""
+        try:
+            await self._room.queue.renew(lease)
+        except Unavailable as error:
+            log.warning("queue_away", reason=error.reason, cause=repr(error.__cause__))
 
     async def _tidy(self, upload: Upload) -> None:
         try:
