@@ -25,7 +25,7 @@ def summary(outcomes: Sequence[Outcome], seconds: float, more: Sequence[str] = (
     for outcome in outcomes:
         if not outcome.is_good:
             bad.setdefault((outcome.reason or outcome.state.upper(), outcome.message), []).append(outcome.item.name)
-    lines = [part for (reason, message), names in bad.items() for part in _group(reason, message, names)]
+    lines = [part for (reason, message), names in bad.items() for part in _group(reason, message, sorted(names))]
     counts = Counter(outcome.state for outcome in outcomes)
     told = ", ".join([*(f"{count} {state}" for state, count in counts.most_common()), *more])
     if not outcomes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.retriever.analysis import MULTILINGUAL, PLAIN, Analyzer, analyzer
@@ -134,6 +134,7 @@ def test_width_and_case_make_no_difference(each: Analyzer, text: str) -> None:
 
 
 @any_analyzer
+@example(text="U:_")  # a stop word, and a sign without a term
 @given(text=texts)
 def test_a_query_has_terms_when_the_text_has_some(each: Analyzer, text: str) -> None:
     assert bool(each.query_terms(text)) == bool(each.terms(text))

@@ -55,8 +55,7 @@ class Multilingual:
         # One word may stand in a text of any language.
         language = language_of(found) if len(found) > 1 else ""
         ignored = stop_words(language or DEFAULT)
-        asked = [word for word in found if word not in ignored] or found
-        return _distinct(term for word in asked for term in _of_query(word, language))
+        return _asked((word for word in found if word not in ignored), language) or _asked(found, language)
 
     def language(self, text: str) -> str:
         """Return the language by script, commonest words and letters."""
@@ -91,6 +90,10 @@ def analyzer(name: str) -> Analyzer:
     if name not in found:
         raise ValueError(f"There is no analyzer {name!r}; there are {', '.join(found)}.")
     return found[name]
+
+
+def _asked(asked: Iterable[str], language: str) -> list[str]:
+    return _distinct(term for word in asked for term in _of_query(word, language))
 
 
 def _of_document(word: str, languages: tuple[str, ...]) -> Iterable[str]:
