@@ -42,7 +42,7 @@ demo: install ## Ingest the examples and answer a question (DOC=file.pdf Q="..."
 
 .PHONY: test
 test: lint milvus-server ## Check everything: lint, then all tests
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: install ## Check style, types, the contract and what is generated

@@ -24,6 +24,16 @@ settings.load_profile("untimed")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONG = ("chaos", "system", "retriever", "ingestor")
+"""Folders whose files take minutes, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Else one worker is busy with the last long file while the others are done.
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: [item.path.relative_to(tests).parts[0] != folder for folder in LONG])
+
+
 @pytest.fixture(scope="session", autouse=True)
 def plain_tracebacks() -> None:
     # The rich ones print every local variable, which takes seconds and shows what logs must not hold.

@@ -8,6 +8,9 @@ import sys
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+_EAGER = [(f"grpc.{kind}_reconnect_backoff_ms", 100) for kind in ("initial", "min", "max")]
+"""A server that is just starting is found when it is there, not up to a second later."""
+
 
 def main() -> None:
     """Ask one server for its health and say what it answered."""
@@ -26,7 +29,7 @@ def main() -> None:
 
 def check(address: str, service: str, timeout_s: float) -> str:
     """Return the status that a server gives for a service, or why it gave none."""
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, _EAGER) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(service=service), timeout=timeout_s, wait_for_ready=True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ from services.embedded_redis import command, find_binary
 from tests.doubles.fixtures import ModelServer
 from tests.redis_server import answers
 from tests.waiting import until_sync
+from tests.warm import WarmProcess
 
-ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("embedder", "retriever", "ingestor", "generator")
 ENGINE = "engine"
 REDIS = "redis"
@@ -41,7 +40,7 @@ class Mesh:
     folder: Path
     environment: Mapping[str, str]
     ports: dict[str, int]
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes] | WarmProcess] = field(default_factory=dict)
 
     @property
     def redis_url(self) -> str:
@@ -64,11 +63,12 @@ class Mesh:
             self.ports[name] = free_ports(1)[0]
         port = {f"{service.upper()}_PORT": str(self.ports[name])}
         environment = child_environment(**{**self.environment, **port}, RAG_FAILPOINT=failpoint)
-        arguments = [sys.executable, "-m", f"services.{service}"]
         if name == REDIS:
-            arguments = list(command(find_binary(), self.folder / REDIS))
-        with self.log(name).open("ab") as log:
-            self.processes[name] = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log)
+            with self.log(name).open("ab") as log:
+                arguments = command(find_binary(), self.folder / REDIS)
+                self.processes[name] = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log)
+        else:
+            self.processes[name] = WarmProcess(service, environment, self.log(name))
         until_sync(lambda: self._serves(name), 60)
 
     def kill(self, name: str) -> None:
@@ -122,7 +122,10 @@ class Mesh:
                     process.wait()
 
     def _is_stopped(self, name: str) -> bool:
-        return psutil.Process(self.processes[name].pid).status() == psutil.STATUS_STOPPED
+        try:
+            return psutil.Process(self.processes[name].pid).status() == psutil.STATUS_STOPPED
+        except psutil.NoSuchProcess:
+            return False
 
     def _serves(self, name: str) -> bool:
         assert self.processes[name].poll() in {None, -signal.SIGKILL}, f"{name} died:\n{self.tail(name)}"

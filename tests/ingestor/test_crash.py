@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
@@ -20,13 +18,14 @@ from tests.ingestor.conftest import Client
 from tests.ingestor.pdfs import pdf
 from tests.ingestor.refusals import refusal
 from tests.waiting import until
+from tests.warm import WarmProcess
 
 TEXT = b"The pump in hall one is checked every week."
 FAST_LEASE = {"lease_ms": 1_000, "heartbeat_ms": 200}
 
 
 @contextmanager
-def ingestor_process(mesh, port: int = 0, failpoint: str = "") -> Iterator[subprocess.Popen]:
+def ingestor_process(mesh, port: int = 0, failpoint: str = "") -> Iterator[WarmProcess]:
     environment = child_environment(
         RAG_DATA_DIR=str(mesh.data_dir),
         REDIS_URL=mesh.redis_url,
@@ -37,7 +36,7 @@ def ingestor_process(mesh, port: int = 0, failpoint: str = "") -> Iterator[subpr
         INGESTOR_METRICS_PORT="0",
         **{f"INGESTOR_{name}".upper(): str(value) for name, value in FAST_LEASE.items()},
     )
-    process = subprocess.Popen([sys.executable, "-m", "services.ingestor"], env=environment, stderr=subprocess.DEVNULL)
+    process = WarmProcess("ingestor", environment, mesh.data_dir.with_suffix(".log"))
     try:
         yield process
     finally:
@@ -72,7 +71,7 @@ async def killed_at(mesh, failpoint: str) -> AsyncIterator[Client]:
             await channel.channel_ready()
             yield Client(IngestorServiceStub(channel), mesh.tenant)
             await until(lambda: process.poll() is not None)
-    assert process.returncode == -signal.SIGKILL
+    assert process.poll() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("failpoint", ["blob_synced", "blob_committed", "job_enqueuing", "job_enqueued"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,8 +14,9 @@ from rag.runtime.settings import child_environment
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 from tests.retriever.room import generator, runs
 from tests.waiting import until
+from tests.warm import WarmProcess
 
-Started = tuple[asyncio.subprocess.Process, psutil.Process, RetrieverServiceStub]
+Started = tuple[WarmProcess, psutil.Process, RetrieverServiceStub]
 
 
 async def started(
@@ -25,19 +24,16 @@ async def started(
 ) -> Started:
     """Run the retriever as a process, beside a generator of its own; returns it, its engine and a stub once it serves."""
     environment.setdefault("GENERATOR_ADDRESS", await stack.enter_async_context(generator()))
-    with (folder / "log").open("ab") as log:
-        variables = child_environment(
-            RAG_DATA_DIR=str(folder),
-            REDIS_URL=redis_url,
-            EMBEDDER_ADDRESS=f"127.0.0.1:{embedder_port}",
-            RETRIEVER_PORT=(port := str(free_ports(1)[0])),
-            RETRIEVER_METRICS_PORT="0",
-            RETRIEVER_LAME_DUCK_MS="0",
-            **{"RETRIEVER_SWEEP_PAUSE_S": "0.2", "RETRIEVER_ENGINE_LINGER_S": "0", **environment},
-        )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.retriever", env=variables, stderr=log
-        )
+    variables = child_environment(
+        RAG_DATA_DIR=str(folder),
+        REDIS_URL=redis_url,
+        EMBEDDER_ADDRESS=f"127.0.0.1:{embedder_port}",
+        RETRIEVER_PORT=(port := str(free_ports(1)[0])),
+        RETRIEVER_METRICS_PORT="0",
+        RETRIEVER_LAME_DUCK_MS="0",
+        **{"RETRIEVER_SWEEP_PAUSE_S": "0.2", "RETRIEVER_ENGINE_LINGER_S": "0", **environment},
+    )
+    process = WarmProcess("retriever", variables, folder / "log")
     stack.push_async_callback(_end, process)
     channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
     stub = RetrieverServiceStub(channel)
@@ -61,8 +57,6 @@ def engine_of(folder: Path) -> psutil.Process:
     return next(one for one in psutil.process_iter() if runs(one, database))
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
-    process._transport.close()
+async def _end(process: WarmProcess) -> None:
+    process.kill()
+    await process.ended()

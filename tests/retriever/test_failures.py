@@ -159,7 +159,7 @@ async def test_no_engine_outlives_its_retriever(redis_url: str, tmp_path: Path, 
         port = await stack.enter_async_context(embedder())
         process, engine, _ = await started(tmp_path, await fresh_database(redis_url), port, stack)
         process.send_signal(number)
-        code = await process.wait()
+        code = await process.ended()
         assert code == (-signal.SIGKILL if number is signal.SIGKILL else 0)
         await until(lambda: not is_alive(engine))
 
@@ -176,7 +176,7 @@ async def test_a_version_left_open_by_a_killed_retriever_is_erased_at_the_next_s
         await call.write(batch(["lost water"] * 100))
         assert (await call.read()).progress.passages_written == 100
         process.kill()
-        await process.wait()
+        await process.ended()
         await until(lambda: not engine.is_running())
         async with retriever(tmp_path, database, port) as room:
             await until(room.room.is_ready)

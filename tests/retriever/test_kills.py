@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.retriever.process import started
 from tests.retriever.room import JobEraser, Retriever, document, embedder, ingestor, of, retriever
 from tests.retriever.test_deletion import files_with
 from tests.waiting import until
+from tests.warm import WarmProcess
 
 
 class Killed:
@@ -45,8 +45,8 @@ async def killed(tmp_path: Path):
             yield Killed(tmp_path / "data", url, port, erasers, address)
 
 
-async def died(process: asyncio.subprocess.Process, engine: psutil.Process) -> None:
-    assert await process.wait() == -signal.SIGKILL
+async def died(process: WarmProcess, engine: psutil.Process) -> None:
+    assert await process.ended() == -signal.SIGKILL
     await until(lambda: not is_alive(engine))
 
 

@@ -18,6 +18,7 @@ from tests.process_table import arguments
 from tests.retriever.process import Started, engine_of, started
 from tests.retriever.room import batch, document, embedder, fresh_database, header, of
 from tests.waiting import until
+from tests.warm import WarmProcess
 
 LONG = "60"
 
@@ -71,9 +72,9 @@ async def found(stub, tenant: str) -> list[str]:
     return sorted([event.hit.passage.text async for event in call if event.HasField("hit")])
 
 
-async def end(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+async def end(process: WarmProcess, number: signal.Signals) -> None:
     process.send_signal(number)
-    await process.wait()
+    await process.ended()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -173,7 +174,7 @@ async def test_an_engine_in_the_midst_of_a_write_does_not_outlive_its_retriever(
         async with asyncio.timeout(0.5):
             await call.read()
     process.kill()
-    await process.wait()
+    await process.ended()
     await until(lambda: not engine.is_running())
     process, _, stub = await restarts.start()
     assert await found(stub, tenant) == []
