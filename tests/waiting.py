@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Callable
 LIMIT_S = 30.0
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], limit_s: float = LIMIT_S) -> None:
-    """Return once `condition` holds; fail when it does not within the limit."""
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], limit_s: float = LIMIT_S, why: Callable[[], str] = str
+) -> None:
+    """Return once `condition` holds; fail when it does not within the limit. `why` returns what may explain that."""
     end = time.monotonic() + limit_s
     while True:
         holds = condition()
         if await holds if inspect.isawaitable(holds) else holds:
             return
-        assert time.monotonic() < end, f"not true within {limit_s} s: {condition}"
+        assert time.monotonic() < end, f"not true within {limit_s} s: {condition} {why()}"
         await asyncio.sleep(0.02)
 
 

@@ -85,6 +85,7 @@ class Ending:
 
     def __init__(self, mesh: Mesh, client: Client, model: Model) -> None:
         self.mesh, self.client, self.model = mesh, client, model
+        self._left = ""
 
     async def check(self) -> None:
         live = {document for document in DOCUMENTS if await self._check(document, self.model.of(document))}
@@ -93,7 +94,7 @@ class Ending:
         listed = await persistently(lambda: self.client.retriever.ListDocuments(listing, **how))
         assert {document.id for document in listed.documents} == live
         await until(self._only_known_jobs)
-        await until(self._nothing_is_left)
+        await until(self._nothing_is_left, why=lambda: f"{self._left}\n{self.mesh.tail('ingestor')}")
 
     async def _check(self, document: str, made: list[Made]) -> bool:
         """Compare one document with the last of its uploads that is ready; return whether there is one."""
@@ -130,4 +131,5 @@ class Ending:
             prefix = f"rag:{self.client.tenant}:vectors:"
             claimed = {key.decode().removeprefix(prefix) for key in client.scan_iter(f"{prefix}*", count=10_000)}
         gone = {name for name in DOCUMENTS if await self.client.document(name) is None}
+        self._left = f"uploads: {kept ^ {job.id for job in jobs.jobs}}, vectors: {claimed & gone}"
         return kept == {job.id for job in jobs.jobs} and not claimed & gone
