@@ -84,7 +84,10 @@ class Worker:
             await self._put_off(lease)
 
     async def _put_off(self, lease: Lease) -> None:
-        """Let the job come back a whole lease from now: it goes before new jobs, which would never have a turn if waiting for the index took as long as the lease."""
+        """Let the job come back a whole lease from now.
+
+        It goes before new jobs, which would never have a turn if waiting for the index took as long as the lease.
+        """
         try:
             await self._room.queue.renew(lease)
         except Unavailable as error:

@@ -55,7 +55,8 @@ class Multilingual:
         # One word may stand in a text of any language.
         language = language_of(found) if len(found) > 1 else ""
         ignored = stop_words(language or DEFAULT)
-        return _asked((word for word in found if word not in ignored), language) or _asked(found, language)
+        telling = (word for word in found if word not in ignored)
+        return _of_words(telling, language) or _of_words(found, language)
 
     def language(self, text: str) -> str:
         """Return the language by script, commonest words and letters."""
@@ -92,10 +93,6 @@ def analyzer(name: str) -> Analyzer:
     return found[name]
 
 
-def _asked(asked: Iterable[str], language: str) -> list[str]:
-    return _distinct(term for word in asked for term in _of_query(word, language))
-
-
 def _of_document(word: str, languages: tuple[str, ...]) -> Iterable[str]:
     return _singles_and_pairs(word) if is_unspaced(word) else _stemmed(word, languages)
 
@@ -105,6 +102,10 @@ def _of_query(word: str, language: str) -> Iterable[str]:
         return _pairs(word)
     # A text of another language may hold the word too, and most often that is the default one.
     return _stemmed(word, tuple(dict.fromkeys((language, DEFAULT))) if language else ())
+
+
+def _of_words(asked: Iterable[str], language: str) -> list[str]:
+    return _distinct(term for word in asked for term in _of_query(word, language))
 
 
 @lru_cache(maxsize=1 << 16)
