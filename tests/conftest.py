@@ -30,8 +30,8 @@ LONG = ("chaos", "system", "retriever", "ingestor")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Else one worker is busy with the last long file while the others are done.
-    tests = Path(__file__).parent
-    items.sort(key=lambda item: [item.path.relative_to(tests).parts[0] != folder for folder in LONG])
+    tests, rank = Path(__file__).parent, {folder: number for number, folder in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(tests).parts[0], len(rank)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,14 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped, and waits to be told to go on."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+
+
 def arguments(process: psutil.Process) -> list[str]:
     """What a process was started with; nothing when it has ended."""
     try:

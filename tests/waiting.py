@@ -23,9 +23,9 @@ async def until(
         await asyncio.sleep(0.02)
 
 
-def until_sync(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
+def until_sync(condition: Callable[[], bool], limit_s: float = LIMIT_S, why: Callable[[], str] = str) -> None:
     """Like `until`, for code without a loop."""
     end = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < end, f"not true within {limit_s} s: {condition}"
+        assert time.monotonic() < end, f"not true within {limit_s} s: {condition} {why()}"
         time.sleep(0.02)

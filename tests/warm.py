@@ -15,7 +15,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-SERVICES = ("embedder", "retriever", "generator", "ingestor")
+SERVICES = ("embedder", "retriever", "ingestor", "generator")
+"""Those behind the gateway, in the order in which they are started."""
 
 _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload([f"services.{name}.wiring" for name in SERVICES])

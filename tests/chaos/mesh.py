@@ -16,11 +16,11 @@ from rag.runtime.probe import check
 from rag.runtime.settings import child_environment
 from services.embedded_redis import command, find_binary
 from tests.doubles.fixtures import ModelServer
+from tests.process_table import is_stopped
 from tests.redis_server import answers
 from tests.waiting import until_sync
-from tests.warm import WarmProcess
+from tests.warm import SERVICES, WarmProcess
 
-SERVICES = ("embedder", "retriever", "ingestor", "generator")
 ENGINE = "engine"
 REDIS = "redis"
 QUICK = {"INGESTOR_LEASE_MS": "1000", "INGESTOR_HEARTBEAT_MS": "200"}
@@ -92,7 +92,8 @@ class Mesh:
 
     def wait_dead(self, name: str) -> None:
         """Wait until a failpoint has killed the service."""
-        assert self.processes[name].wait(60) == -signal.SIGKILL, self.tail(name)
+        until_sync(lambda: not self.is_running(name), 60, lambda: self.tail(name))
+        assert self.processes[name].poll() == -signal.SIGKILL, self.tail(name)
 
     def wait_stopped(self, name: str) -> None:
         """Wait until a failpoint has stopped the service."""
@@ -122,10 +123,7 @@ class Mesh:
                     process.wait()
 
     def _is_stopped(self, name: str) -> bool:
-        try:
-            return psutil.Process(self.processes[name].pid).status() == psutil.STATUS_STOPPED
-        except psutil.NoSuchProcess:
-            return False
+        return is_stopped(self.processes[name].pid)
 
     def _serves(self, name: str) -> bool:
         assert self.processes[name].poll() in {None, -signal.SIGKILL}, f"{name} died:\n{self.tail(name)}"
