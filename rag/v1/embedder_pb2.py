@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from rag.v1 import access_pb2 as rag_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15rag/v1/embedder.proto\x12\x06rag.v1\"2\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\"\x95\x01\n\rEmbedResponse\x12\x0e\n\x06offset\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x0e\n\x06values\x18\x04 \x01(\x0c\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\t\x12!\n\x05usage\x18\x07 \x01(\x0b\x32\x12.rag.v1.EmbedUsage\"j\n\nEmbedUsage\x12\x0e\n\x06tokens\x18\x01 \x01(\x04\x12\x13\n\x0b\x66rom_memory\x18\x02 \x01(\r\x12\x12\n\nfrom_redis\x18\x03 \x01(\r\x12\x10\n\x08\x63omputed\x18\x04 \x01(\r\x12\x11\n\ttruncated\x18\x05 \x01(\r\"\x11\n\x0fGetModelRequest\"r\n\x10GetModelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x18\n\x10max_input_tokens\x18\x04 \x01(\r\x12\x10\n\x08provider\x18\x05 \x01(\t\"+\n\x14\x46orgetVectorsRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\"*\n\x15\x46orgetVectorsResponse\x12\x11\n\tforgotten\x18\x01 \x01(\x04\x32\xe5\x01\n\x0f\x45mbedderService\x12;\n\x05\x45mbed\x12\x14.rag.v1.EmbedRequest\x1a\x15.rag.v1.EmbedResponse\"\x03\x90\x02\x01\x30\x01\x12\x42\n\x08GetModel\x12\x17.rag.v1.GetModelRequest\x1a\x18.rag.v1.GetModelResponse\"\x03\x90\x02\x01\x12Q\n\rForgetVectors\x12\x1c.rag.v1.ForgetVectorsRequest\x1a\x1d.rag.v1.ForgetVectorsResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15rag/v1/embedder.proto\x12\x06rag.v1\x1a\x13rag/v1/access.proto\"2\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\"\x95\x01\n\rEmbedResponse\x12\x0e\n\x06offset\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x0e\n\x06values\x18\x04 \x01(\x0c\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\t\x12!\n\x05usage\x18\x07 \x01(\x0b\x32\x12.rag.v1.EmbedUsage\"j\n\nEmbedUsage\x12\x0e\n\x06tokens\x18\x01 \x01(\x04\x12\x13\n\x0b\x66rom_memory\x18\x02 \x01(\r\x12\x12\n\nfrom_redis\x18\x03 \x01(\r\x12\x10\n\x08\x63omputed\x18\x04 \x01(\r\x12\x11\n\ttruncated\x18\x05 \x01(\r\"\x11\n\x0fGetModelRequest\"r\n\x10GetModelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x18\n\x10max_input_tokens\x18\x04 \x01(\r\x12\x10\n\x08provider\x18\x05 \x01(\t\"+\n\x14\x46orgetVectorsRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\"*\n\x15\x46orgetVectorsResponse\x12\x11\n\tforgotten\x18\x01 \x01(\x04\x32\xf1\x01\n\x0f\x45mbedderService\x12?\n\x05\x45mbed\x12\x14.rag.v1.EmbedRequest\x1a\x15.rag.v1.EmbedResponse\"\x07\x90\x02\x01\xa8\xed\x18\x01\x30\x01\x12\x46\n\x08GetModel\x12\x17.rag.v1.GetModelRequest\x1a\x18.rag.v1.GetModelResponse\"\x07\x90\x02\x01\xa8\xed\x18\x01\x12U\n\rForgetVectors\x12\x1c.rag.v1.ForgetVectorsRequest\x1a\x1d.rag.v1.ForgetVectorsResponse\"\x07\x90\x02\x02\xa8\xed\x18\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,25 +33,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rag.v1.embedder_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EMBEDDERSERVICE'].methods_by_name['Embed']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['Embed']._serialized_options = b'\220\002\001'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['Embed']._serialized_options = b'\220\002\001\250\355\030\001'
   _globals['_EMBEDDERSERVICE'].methods_by_name['GetModel']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['GetModel']._serialized_options = b'\220\002\001'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['GetModel']._serialized_options = b'\220\002\001\250\355\030\001'
   _globals['_EMBEDDERSERVICE'].methods_by_name['ForgetVectors']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['ForgetVectors']._serialized_options = b'\220\002\002'
-  _globals['_EMBEDREQUEST']._serialized_start=33
-  _globals['_EMBEDREQUEST']._serialized_end=83
-  _globals['_EMBEDRESPONSE']._serialized_start=86
-  _globals['_EMBEDRESPONSE']._serialized_end=235
-  _globals['_EMBEDUSAGE']._serialized_start=237
-  _globals['_EMBEDUSAGE']._serialized_end=343
-  _globals['_GETMODELREQUEST']._serialized_start=345
-  _globals['_GETMODELREQUEST']._serialized_end=362
-  _globals['_GETMODELRESPONSE']._serialized_start=364
-  _globals['_GETMODELRESPONSE']._serialized_end=478
-  _globals['_FORGETVECTORSREQUEST']._serialized_start=480
-  _globals['_FORGETVECTORSREQUEST']._serialized_end=523
-  _globals['_FORGETVECTORSRESPONSE']._serialized_start=525
-  _globals['_FORGETVECTORSRESPONSE']._serialized_end=567
-  _globals['_EMBEDDERSERVICE']._serialized_start=570
-  _globals['_EMBEDDERSERVICE']._serialized_end=799
+  _globals['_EMBEDDERSERVICE'].methods_by_name['ForgetVectors']._serialized_options = b'\220\002\002\250\355\030\005'
+  _globals['_EMBEDREQUEST']._serialized_start=54
+  _globals['_EMBEDREQUEST']._serialized_end=104
+  _globals['_EMBEDRESPONSE']._serialized_start=107
+  _globals['_EMBEDRESPONSE']._serialized_end=256
+  _globals['_EMBEDUSAGE']._serialized_start=258
+  _globals['_EMBEDUSAGE']._serialized_end=364
+  _globals['_GETMODELREQUEST']._serialized_start=366
+  _globals['_GETMODELREQUEST']._serialized_end=383
+  _globals['_GETMODELRESPONSE']._serialized_start=385
+  _globals['_GETMODELRESPONSE']._serialized_end=499
+  _globals['_FORGETVECTORSREQUEST']._serialized_start=501
+  _globals['_FORGETVECTORSREQUEST']._serialized_end=544
+  _globals['_FORGETVECTORSRESPONSE']._serialized_start=546
+  _globals['_FORGETVECTORSRESPONSE']._serialized_end=588
+  _globals['_EMBEDDERSERVICE']._serialized_start=591
+  _globals['_EMBEDDERSERVICE']._serialized_end=832
 # @@protoc_insertion_point(module_scope)

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from rag.v1 import access_pb2 as rag_dot_v1_dot_access__pb2
 from rag.v1 import passage_pb2 as rag_dot_v1_dot_passage__pb2
 from rag.v1 import retriever_pb2 as rag_dot_v1_dot_retriever__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rag/v1/generator.proto\x12\x06rag.v1\x1a\x14rag/v1/passage.proto\x1a\x16rag/v1/retriever.proto\"\xc3\x02\n\x0fGenerateRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12#\n\x04mode\x18\x03 \x01(\x0e\x32\x15.rag.v1.RetrievalMode\x12\x16\n\tmin_score\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12\x1e\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x0e.rag.v1.Filter\x12\x17\n\nmax_tokens\x18\x06 \x01(\x05H\x02\x88\x01\x01\x12\x18\n\x0btemperature\x18\x07 \x01(\x02H\x03\x88\x01\x01\x12\x1d\n\x07history\x18\x08 \x03(\x0b\x32\x0c.rag.v1.Turn\x12\x16\n\tuse_cache\x18\t \x01(\x08H\x04\x88\x01\x01\x42\x08\n\x06_top_kB\x0c\n\n_min_scoreB\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x0c\n\n_use_cache\"0\n\x04Turn\x12\x1a\n\x04role\x18\x01 \x01(\x0e\x32\x0c.rag.v1.Role\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xc3\x02\n\x10GenerateResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12$\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x10.rag.v1.AcceptedH\x00\x12$\n\x08progress\x18\x03 \x01(\x0b\x32\x10.rag.v1.ProgressH\x00\x12\"\n\x07sources\x18\x04 \x01(\x0b\x32\x0f.rag.v1.SourcesH\x00\x12\x1e\n\x05token\x18\x05 \x01(\x0b\x32\r.rag.v1.TokenH\x00\x12$\n\x08\x63itation\x18\x06 \x01(\x0b\x32\x10.rag.v1.CitationH\x00\x12 \n\x06notice\x18\x07 \x01(\x0b\x32\x0e.rag.v1.NoticeH\x00\x12\x1e\n\x05usage\x18\x08 \x01(\x0b\x32\r.rag.v1.UsageH\x00\x12\x1c\n\x04\x64one\x18\t \x01(\x0b\x32\x0c.rag.v1.DoneH\x00\x42\x07\n\x05\x65vent\"1\n\x08\x41\x63\x63\x65pted\x12\x11\n\tanswer_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"<\n\x08Progress\x12\x1c\n\x05stage\x18\x01 \x01(\x0e\x32\r.rag.v1.Stage\x12\x12\n\nelapsed_ms\x18\x02 \x01(\x01\"*\n\x07Sources\x12\x1f\n\x07sources\x18\x01 \x03(\x0b\x32\x0e.rag.v1.Source\"X\n\x06Source\x12\x0e\n\x06number\x18\x01 \x01(\r\x12 \n\x07passage\x18\x02 \x01(\x0b\x32\x0f.rag.v1.Passage\x12\r\n\x05title\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\"\x15\n\x05Token\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xd0\x01\n\x08\x43itation\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x12\n\npassage_id\x18\x02 \x01(\t\x12\x0c\n\x04page\x18\x03 \x01(\r\x12\x12\n\nchar_start\x18\x04 \x01(\r\x12\x10\n\x08\x63har_end\x18\x05 \x01(\r\x12\r\n\x05quote\x18\x06 \x01(\t\x12\x13\n\x0bquote_start\x18\x07 \x01(\x04\x12\x11\n\tquote_end\x18\x08 \x01(\x04\x12\x13\n\x0b\x64ocument_id\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\x04\x12\x0f\n\x07support\x18\x0b \x01(\x01\"\xb1\x03\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x15\n\routput_tokens\x18\x02 \x01(\x04\x12\x11\n\testimated\x18\x03 \x01(\x08\x12\x15\n\x08\x63ost_usd\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\'\n\x0b\x63\x61\x63he_layer\x18\x07 \x01(\x0e\x32\x12.rag.v1.CacheLayer\x12!\n\x06stages\x18\x08 \x03(\x0b\x32\x11.rag.v1.StageTime\x12\x1b\n\x0e\x66irst_token_ms\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x10\n\x08total_ms\x18\n \x01(\x01\x12\x12\n\nfrom_cache\x18\x0b \x01(\x08\x12\x15\n\rfallback_used\x18\x0c \x01(\x08\x12\x1d\n\x15unsupported_sentences\x18\r \x01(\r\x12\x17\n\x0f\x64ropped_markers\x18\x0e \x01(\r\x12\x15\n\rremoved_links\x18\x0f \x01(\r\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x10 \x01(\x04\x42\x0b\n\t_cost_usdB\x11\n\x0f_first_token_ms\"=\n\tStageTime\x12\x1c\n\x05stage\x18\x01 \x01(\x0e\x32\r.rag.v1.Stage\x12\x12\n\nelapsed_ms\x18\x02 \x01(\x01\"3\n\x04\x44one\x12+\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x14.rag.v1.FinishReason\"+\n\x14\x46orgetAnswersRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\"*\n\x15\x46orgetAnswersResponse\x12\x11\n\tforgotten\x18\x01 \x01(\r*?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02*\x84\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTAGE_EMBEDDING\x10\x01\x12\x13\n\x0fSTAGE_RETRIEVAL\x10\x02\x12\x14\n\x10STAGE_GENERATION\x10\x03\x12\x0f\n\x0bSTAGE_CACHE\x10\x04\x12\x13\n\x0fSTAGE_REWRITING\x10\x05*\x88\x01\n\nCacheLayer\x12\x1b\n\x17\x43\x41\x43HE_LAYER_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_LAYER_NONE\x10\x01\x12\x15\n\x11\x43\x41\x43HE_LAYER_EXACT\x10\x02\x12\x18\n\x14\x43\x41\x43HE_LAYER_SEMANTIC\x10\x03\x12\x16\n\x12\x43\x41\x43HE_LAYER_SHARED\x10\x04*}\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_NO_CONTEXT\x10\x03\x32\xab\x01\n\x10GeneratorService\x12\x44\n\x08Generate\x12\x17.rag.v1.GenerateRequest\x1a\x18.rag.v1.GenerateResponse\"\x03\x90\x02\x01\x30\x01\x12Q\n\rForgetAnswers\x12\x1c.rag.v1.ForgetAnswersRequest\x1a\x1d.rag.v1.ForgetAnswersResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rag/v1/generator.proto\x12\x06rag.v1\x1a\x13rag/v1/access.proto\x1a\x14rag/v1/passage.proto\x1a\x16rag/v1/retriever.proto\"\xc3\x02\n\x0fGenerateRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12#\n\x04mode\x18\x03 \x01(\x0e\x32\x15.rag.v1.RetrievalMode\x12\x16\n\tmin_score\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12\x1e\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x0e.rag.v1.Filter\x12\x17\n\nmax_tokens\x18\x06 \x01(\x05H\x02\x88\x01\x01\x12\x18\n\x0btemperature\x18\x07 \x01(\x02H\x03\x88\x01\x01\x12\x1d\n\x07history\x18\x08 \x03(\x0b\x32\x0c.rag.v1.Turn\x12\x16\n\tuse_cache\x18\t \x01(\x08H\x04\x88\x01\x01\x42\x08\n\x06_top_kB\x0c\n\n_min_scoreB\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x0c\n\n_use_cache\"0\n\x04Turn\x12\x1a\n\x04role\x18\x01 \x01(\x0e\x32\x0c.rag.v1.Role\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xc3\x02\n\x10GenerateResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12$\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x10.rag.v1.AcceptedH\x00\x12$\n\x08progress\x18\x03 \x01(\x0b\x32\x10.rag.v1.ProgressH\x00\x12\"\n\x07sources\x18\x04 \x01(\x0b\x32\x0f.rag.v1.SourcesH\x00\x12\x1e\n\x05token\x18\x05 \x01(\x0b\x32\r.rag.v1.TokenH\x00\x12$\n\x08\x63itation\x18\x06 \x01(\x0b\x32\x10.rag.v1.CitationH\x00\x12 \n\x06notice\x18\x07 \x01(\x0b\x32\x0e.rag.v1.NoticeH\x00\x12\x1e\n\x05usage\x18\x08 \x01(\x0b\x32\r.rag.v1.UsageH\x00\x12\x1c\n\x04\x64one\x18\t \x01(\x0b\x32\x0c.rag.v1.DoneH\x00\x42\x07\n\x05\x65vent\"1\n\x08\x41\x63\x63\x65pted\x12\x11\n\tanswer_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"<\n\x08Progress\x12\x1c\n\x05stage\x18\x01 \x01(\x0e\x32\r.rag.v1.Stage\x12\x12\n\nelapsed_ms\x18\x02 \x01(\x01\"*\n\x07Sources\x12\x1f\n\x07sources\x18\x01 \x03(\x0b\x32\x0e.rag.v1.Source\"\xdc\x01\n\x06Source\x12\x0e\n\x06number\x18\x01 \x01(\r\x12 \n\x07passage\x18\x02 \x01(\x0b\x32\x0f.rag.v1.Passage\x12\r\n\x05title\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x18\n\x0b\x64\x65nse_score\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rkeyword_score\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0crerank_score\x18\x07 \x01(\x01H\x02\x88\x01\x01\x42\x0e\n\x0c_dense_scoreB\x10\n\x0e_keyword_scoreB\x0f\n\r_rerank_score\"\x15\n\x05Token\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xd0\x01\n\x08\x43itation\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x12\n\npassage_id\x18\x02 \x01(\t\x12\x0c\n\x04page\x18\x03 \x01(\r\x12\x12\n\nchar_start\x18\x04 \x01(\r\x12\x10\n\x08\x63har_end\x18\x05 \x01(\r\x12\r\n\x05quote\x18\x06 \x01(\t\x12\x13\n\x0bquote_start\x18\x07 \x01(\x04\x12\x11\n\tquote_end\x18\x08 \x01(\x04\x12\x13\n\x0b\x64ocument_id\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\x04\x12\x0f\n\x07support\x18\x0b \x01(\x01\"\xb1\x03\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x15\n\routput_tokens\x18\x02 \x01(\x04\x12\x11\n\testimated\x18\x03 \x01(\x08\x12\x15\n\x08\x63ost_usd\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\'\n\x0b\x63\x61\x63he_layer\x18\x07 \x01(\x0e\x32\x12.rag.v1.CacheLayer\x12!\n\x06stages\x18\x08 \x03(\x0b\x32\x11.rag.v1.StageTime\x12\x1b\n\x0e\x66irst_token_ms\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x10\n\x08total_ms\x18\n \x01(\x01\x12\x12\n\nfrom_cache\x18\x0b \x01(\x08\x12\x15\n\rfallback_used\x18\x0c \x01(\x08\x12\x1d\n\x15unsupported_sentences\x18\r \x01(\r\x12\x17\n\x0f\x64ropped_markers\x18\x0e \x01(\r\x12\x15\n\rremoved_links\x18\x0f \x01(\r\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x10 \x01(\x04\x42\x0b\n\t_cost_usdB\x11\n\x0f_first_token_ms\"=\n\tStageTime\x12\x1c\n\x05stage\x18\x01 \x01(\x0e\x32\r.rag.v1.Stage\x12\x12\n\nelapsed_ms\x18\x02 \x01(\x01\"3\n\x04\x44one\x12+\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x14.rag.v1.FinishReason\"+\n\x14\x46orgetAnswersRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\"*\n\x15\x46orgetAnswersResponse\x12\x11\n\tforgotten\x18\x01 \x01(\r*?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02*\x9a\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTAGE_EMBEDDING\x10\x01\x12\x13\n\x0fSTAGE_RETRIEVAL\x10\x02\x12\x14\n\x10STAGE_GENERATION\x10\x03\x12\x0f\n\x0bSTAGE_CACHE\x10\x04\x12\x13\n\x0fSTAGE_REWRITING\x10\x05\x12\x14\n\x10STAGE_EXTRACTION\x10\x06*\x88\x01\n\nCacheLayer\x12\x1b\n\x17\x43\x41\x43HE_LAYER_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_LAYER_NONE\x10\x01\x12\x15\n\x11\x43\x41\x43HE_LAYER_EXACT\x10\x02\x12\x18\n\x14\x43\x41\x43HE_LAYER_SEMANTIC\x10\x03\x12\x16\n\x12\x43\x41\x43HE_LAYER_SHARED\x10\x04*}\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_NO_CONTEXT\x10\x03\x32\xb3\x01\n\x10GeneratorService\x12H\n\x08Generate\x12\x17.rag.v1.GenerateRequest\x1a\x18.rag.v1.GenerateResponse\"\x07\x90\x02\x01\xa8\xed\x18\x01\x30\x01\x12U\n\rForgetAnswers\x12\x1c.rag.v1.ForgetAnswersRequest\x1a\x1d.rag.v1.ForgetAnswersResponse\"\x07\x90\x02\x02\xa8\xed\x18\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,45 +35,45 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rag.v1.generator_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATORSERVICE'].methods_by_name['Generate']._loaded_options = None
-  _globals['_GENERATORSERVICE'].methods_by_name['Generate']._serialized_options = b'\220\002\001'
+  _globals['_GENERATORSERVICE'].methods_by_name['Generate']._serialized_options = b'\220\002\001\250\355\030\001'
   _globals['_GENERATORSERVICE'].methods_by_name['ForgetAnswers']._loaded_options = None
-  _globals['_GENERATORSERVICE'].methods_by_name['ForgetAnswers']._serialized_options = b'\220\002\002'
-  _globals['_ROLE']._serialized_start=1904
-  _globals['_ROLE']._serialized_end=1967
-  _globals['_STAGE']._serialized_start=1970
-  _globals['_STAGE']._serialized_end=2102
-  _globals['_CACHELAYER']._serialized_start=2105
-  _globals['_CACHELAYER']._serialized_end=2241
-  _globals['_FINISHREASON']._serialized_start=2243
-  _globals['_FINISHREASON']._serialized_end=2368
-  _globals['_GENERATEREQUEST']._serialized_start=81
-  _globals['_GENERATEREQUEST']._serialized_end=404
-  _globals['_TURN']._serialized_start=406
-  _globals['_TURN']._serialized_end=454
-  _globals['_GENERATERESPONSE']._serialized_start=457
-  _globals['_GENERATERESPONSE']._serialized_end=780
-  _globals['_ACCEPTED']._serialized_start=782
-  _globals['_ACCEPTED']._serialized_end=831
-  _globals['_PROGRESS']._serialized_start=833
-  _globals['_PROGRESS']._serialized_end=893
-  _globals['_SOURCES']._serialized_start=895
-  _globals['_SOURCES']._serialized_end=937
-  _globals['_SOURCE']._serialized_start=939
-  _globals['_SOURCE']._serialized_end=1027
-  _globals['_TOKEN']._serialized_start=1029
-  _globals['_TOKEN']._serialized_end=1050
-  _globals['_CITATION']._serialized_start=1053
-  _globals['_CITATION']._serialized_end=1261
-  _globals['_USAGE']._serialized_start=1264
-  _globals['_USAGE']._serialized_end=1697
-  _globals['_STAGETIME']._serialized_start=1699
-  _globals['_STAGETIME']._serialized_end=1760
-  _globals['_DONE']._serialized_start=1762
-  _globals['_DONE']._serialized_end=1813
-  _globals['_FORGETANSWERSREQUEST']._serialized_start=1815
-  _globals['_FORGETANSWERSREQUEST']._serialized_end=1858
-  _globals['_FORGETANSWERSRESPONSE']._serialized_start=1860
-  _globals['_FORGETANSWERSRESPONSE']._serialized_end=1902
-  _globals['_GENERATORSERVICE']._serialized_start=2371
-  _globals['_GENERATORSERVICE']._serialized_end=2542
+  _globals['_GENERATORSERVICE'].methods_by_name['ForgetAnswers']._serialized_options = b'\220\002\002\250\355\030\005'
+  _globals['_ROLE']._serialized_start=2058
+  _globals['_ROLE']._serialized_end=2121
+  _globals['_STAGE']._serialized_start=2124
+  _globals['_STAGE']._serialized_end=2278
+  _globals['_CACHELAYER']._serialized_start=2281
+  _globals['_CACHELAYER']._serialized_end=2417
+  _globals['_FINISHREASON']._serialized_start=2419
+  _globals['_FINISHREASON']._serialized_end=2544
+  _globals['_GENERATEREQUEST']._serialized_start=102
+  _globals['_GENERATEREQUEST']._serialized_end=425
+  _globals['_TURN']._serialized_start=427
+  _globals['_TURN']._serialized_end=475
+  _globals['_GENERATERESPONSE']._serialized_start=478
+  _globals['_GENERATERESPONSE']._serialized_end=801
+  _globals['_ACCEPTED']._serialized_start=803
+  _globals['_ACCEPTED']._serialized_end=852
+  _globals['_PROGRESS']._serialized_start=854
+  _globals['_PROGRESS']._serialized_end=914
+  _globals['_SOURCES']._serialized_start=916
+  _globals['_SOURCES']._serialized_end=958
+  _globals['_SOURCE']._serialized_start=961
+  _globals['_SOURCE']._serialized_end=1181
+  _globals['_TOKEN']._serialized_start=1183
+  _globals['_TOKEN']._serialized_end=1204
+  _globals['_CITATION']._serialized_start=1207
+  _globals['_CITATION']._serialized_end=1415
+  _globals['_USAGE']._serialized_start=1418
+  _globals['_USAGE']._serialized_end=1851
+  _globals['_STAGETIME']._serialized_start=1853
+  _globals['_STAGETIME']._serialized_end=1914
+  _globals['_DONE']._serialized_start=1916
+  _globals['_DONE']._serialized_end=1967
+  _globals['_FORGETANSWERSREQUEST']._serialized_start=1969
+  _globals['_FORGETANSWERSREQUEST']._serialized_end=2012
+  _globals['_FORGETANSWERSRESPONSE']._serialized_start=2014
+  _globals['_FORGETANSWERSRESPONSE']._serialized_end=2056
+  _globals['_GENERATORSERVICE']._serialized_start=2547
+  _globals['_GENERATORSERVICE']._serialized_end=2726
 # @@protoc_insertion_point(module_scope)

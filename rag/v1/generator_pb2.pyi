@@ -58,11 +58,13 @@ class _StageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stage.ValueType
     STAGE_RETRIEVAL: _Stage.ValueType  # 2
     """The index is being searched."""
     STAGE_GENERATION: _Stage.ValueType  # 3
-    """The model is writing."""
+    """A model is asked, and writes."""
     STAGE_CACHE: _Stage.ValueType  # 4
     """The cache is being asked."""
     STAGE_REWRITING: _Stage.ValueType  # 5
     """The question is being rewritten so that it can be understood without the conversation."""
+    STAGE_EXTRACTION: _Stage.ValueType  # 6
+    """Sentences are picked from the passages; no model is asked."""
 
 class Stage(_Stage, metaclass=_StageEnumTypeWrapper):
     """Stage is a stage of an answer."""
@@ -74,11 +76,13 @@ STAGE_EMBEDDING: Stage.ValueType  # 1
 STAGE_RETRIEVAL: Stage.ValueType  # 2
 """The index is being searched."""
 STAGE_GENERATION: Stage.ValueType  # 3
-"""The model is writing."""
+"""A model is asked, and writes."""
 STAGE_CACHE: Stage.ValueType  # 4
 """The cache is being asked."""
 STAGE_REWRITING: Stage.ValueType  # 5
 """The question is being rewritten so that it can be understood without the conversation."""
+STAGE_EXTRACTION: Stage.ValueType  # 6
+"""Sentences are picked from the passages; no model is asked."""
 Global___Stage: _TypeAlias = Stage  # noqa: Y015
 
 class _CacheLayer:
@@ -408,12 +412,21 @@ class Source(_message.Message):
     PASSAGE_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    DENSE_SCORE_FIELD_NUMBER: _builtins.int
+    KEYWORD_SCORE_FIELD_NUMBER: _builtins.int
+    RERANK_SCORE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The number that markers in the text refer to, from 1."""
     title: _builtins.str
     """The title of the document, or its name when it has none."""
     score: _builtins.float
     """The score it was ranked by; comparable within one answer only."""
+    dense_score: _builtins.float
+    """The cosine similarity of passage and question; not set in keyword mode."""
+    keyword_score: _builtins.float
+    """The BM25 score; set when the keyword leg found the passage."""
+    rerank_score: _builtins.float
+    """What the reranker said; set when one ranked the passages."""
     @_builtins.property
     def passage(self) -> _passage_pb2.Passage:
         """The passage, with its document, page and text."""
@@ -425,12 +438,26 @@ class Source(_message.Message):
         passage: _passage_pb2.Passage | None = ...,
         title: _builtins.str = ...,
         score: _builtins.float = ...,
+        dense_score: _builtins.float | None = ...,
+        keyword_score: _builtins.float | None = ...,
+        rerank_score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["passage", b"passage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dense_score", b"_dense_score", "_keyword_score", b"_keyword_score", "_rerank_score", b"_rerank_score", "dense_score", b"dense_score", "keyword_score", b"keyword_score", "passage", b"passage", "rerank_score", b"rerank_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "passage", b"passage", "score", b"score", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dense_score", b"_dense_score", "_keyword_score", b"_keyword_score", "_rerank_score", b"_rerank_score", "dense_score", b"dense_score", "keyword_score", b"keyword_score", "number", b"number", "passage", b"passage", "rerank_score", b"rerank_score", "score", b"score", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__dense_score: _TypeAlias = _typing.Literal["dense_score"]  # noqa: Y015
+    _WhichOneofArgType__dense_score: _TypeAlias = _typing.Literal["_dense_score", b"_dense_score"]  # noqa: Y015
+    _WhichOneofReturnType__keyword_score: _TypeAlias = _typing.Literal["keyword_score"]  # noqa: Y015
+    _WhichOneofArgType__keyword_score: _TypeAlias = _typing.Literal["_keyword_score", b"_keyword_score"]  # noqa: Y015
+    _WhichOneofReturnType__rerank_score: _TypeAlias = _typing.Literal["rerank_score"]  # noqa: Y015
+    _WhichOneofArgType__rerank_score: _TypeAlias = _typing.Literal["_rerank_score", b"_rerank_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dense_score) -> _WhichOneofReturnType__dense_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keyword_score) -> _WhichOneofReturnType__keyword_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerank_score) -> _WhichOneofReturnType__rerank_score | None: ...
 
 Global___Source: _TypeAlias = Source  # noqa: Y015
 
@@ -665,7 +692,7 @@ class ForgetAnswersRequest(_message.Message):
 
     DOCUMENT_ID_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
-    """The document's id."""
+    """The document's id; empty for all answers of the tenant."""
     def __init__(
         self,
         *,

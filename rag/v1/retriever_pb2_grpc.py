@@ -101,6 +101,16 @@ class RetrieverServiceStub:
                 request_serializer=rag_dot_v1_dot_retriever__pb2.ListTenantsRequest.SerializeToString,
                 response_deserializer=rag_dot_v1_dot_retriever__pb2.ListTenantsResponse.FromString,
                 _registered_method=True)
+        self.GetStored = channel.unary_unary(
+                '/rag.v1.RetrieverService/GetStored',
+                request_serializer=rag_dot_v1_dot_retriever__pb2.GetStoredRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_retriever__pb2.GetStoredResponse.FromString,
+                _registered_method=True)
+        self.ForgetRankings = channel.unary_unary(
+                '/rag.v1.RetrieverService/ForgetRankings',
+                request_serializer=rag_dot_v1_dot_retriever__pb2.ForgetRankingsRequest.SerializeToString,
+                response_deserializer=rag_dot_v1_dot_retriever__pb2.ForgetRankingsResponse.FromString,
+                _registered_method=True)
         self.ReportEvaluation = channel.unary_unary(
                 '/rag.v1.RetrieverService/ReportEvaluation',
                 request_serializer=rag_dot_v1_dot_retriever__pb2.ReportEvaluationRequest.SerializeToString,
@@ -215,6 +225,20 @@ class RetrieverServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStored(self, request, context):
+        """GetStored tells how much a tenant stores. The gateway asks before it takes more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetRankings(self, request, context):
+        """ForgetRankings erases the cached rankings of a tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportEvaluation(self, request, context):
         """ReportEvaluation keeps the figures of the last evaluation, and exports them as metrics.
         """
@@ -289,6 +313,16 @@ def add_RetrieverServiceServicer_to_server(servicer, server):
                     servicer.ListTenants,
                     request_deserializer=rag_dot_v1_dot_retriever__pb2.ListTenantsRequest.FromString,
                     response_serializer=rag_dot_v1_dot_retriever__pb2.ListTenantsResponse.SerializeToString,
+            ),
+            'GetStored': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStored,
+                    request_deserializer=rag_dot_v1_dot_retriever__pb2.GetStoredRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_retriever__pb2.GetStoredResponse.SerializeToString,
+            ),
+            'ForgetRankings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetRankings,
+                    request_deserializer=rag_dot_v1_dot_retriever__pb2.ForgetRankingsRequest.FromString,
+                    response_serializer=rag_dot_v1_dot_retriever__pb2.ForgetRankingsResponse.SerializeToString,
             ),
             'ReportEvaluation': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportEvaluation,
@@ -649,6 +683,60 @@ class RetrieverService:
             '/rag.v1.RetrieverService/ListTenants',
             rag_dot_v1_dot_retriever__pb2.ListTenantsRequest.SerializeToString,
             rag_dot_v1_dot_retriever__pb2.ListTenantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStored(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.RetrieverService/GetStored',
+            rag_dot_v1_dot_retriever__pb2.GetStoredRequest.SerializeToString,
+            rag_dot_v1_dot_retriever__pb2.GetStoredResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetRankings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rag.v1.RetrieverService/ForgetRankings',
+            rag_dot_v1_dot_retriever__pb2.ForgetRankingsRequest.SerializeToString,
+            rag_dot_v1_dot_retriever__pb2.ForgetRankingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -80,6 +80,10 @@ class RetrieverServiceStub:
     """
     ListTenants: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.ListTenantsRequest, _retriever_pb2.ListTenantsResponse]
     """ListTenants lists the tenants that have documents, in the order of their names. For operators only."""
+    GetStored: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.GetStoredRequest, _retriever_pb2.GetStoredResponse]
+    """GetStored tells how much a tenant stores. The gateway asks before it takes more."""
+    ForgetRankings: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.ForgetRankingsRequest, _retriever_pb2.ForgetRankingsResponse]
+    """ForgetRankings erases the cached rankings of a tenant."""
     ReportEvaluation: _grpc.UnaryUnaryMultiCallable[_retriever_pb2.ReportEvaluationRequest, _retriever_pb2.ReportEvaluationResponse]
     """ReportEvaluation keeps the figures of the last evaluation, and exports them as metrics."""
 
@@ -135,6 +139,10 @@ class RetrieverServiceAsyncStub(RetrieverServiceStub):
     """
     ListTenants: _aio.UnaryUnaryMultiCallable[_retriever_pb2.ListTenantsRequest, _retriever_pb2.ListTenantsResponse]  # type: ignore[assignment]
     """ListTenants lists the tenants that have documents, in the order of their names. For operators only."""
+    GetStored: _aio.UnaryUnaryMultiCallable[_retriever_pb2.GetStoredRequest, _retriever_pb2.GetStoredResponse]  # type: ignore[assignment]
+    """GetStored tells how much a tenant stores. The gateway asks before it takes more."""
+    ForgetRankings: _aio.UnaryUnaryMultiCallable[_retriever_pb2.ForgetRankingsRequest, _retriever_pb2.ForgetRankingsResponse]  # type: ignore[assignment]
+    """ForgetRankings erases the cached rankings of a tenant."""
     ReportEvaluation: _aio.UnaryUnaryMultiCallable[_retriever_pb2.ReportEvaluationRequest, _retriever_pb2.ReportEvaluationResponse]  # type: ignore[assignment]
     """ReportEvaluation keeps the figures of the last evaluation, and exports them as metrics."""
 
@@ -265,6 +273,22 @@ class RetrieverServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_retriever_pb2.ListTenantsResponse, _abc.Awaitable[_retriever_pb2.ListTenantsResponse]]:
         """ListTenants lists the tenants that have documents, in the order of their names. For operators only."""
+
+    @_abc_1.abstractmethod
+    def GetStored(
+        self,
+        request: _retriever_pb2.GetStoredRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retriever_pb2.GetStoredResponse, _abc.Awaitable[_retriever_pb2.GetStoredResponse]]:
+        """GetStored tells how much a tenant stores. The gateway asks before it takes more."""
+
+    @_abc_1.abstractmethod
+    def ForgetRankings(
+        self,
+        request: _retriever_pb2.ForgetRankingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retriever_pb2.ForgetRankingsResponse, _abc.Awaitable[_retriever_pb2.ForgetRankingsResponse]]:
+        """ForgetRankings erases the cached rankings of a tenant."""
 
     @_abc_1.abstractmethod
     def ReportEvaluation(
