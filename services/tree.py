@@ -19,6 +19,8 @@ from redis.exceptions import RedisError
 
 from rag.backup import UNFINISHED
 from rag.runtime.errors import FailedPrecondition, Unavailable
+from rag.runtime.loopback import is_loopback
+from rag.runtime.mesh import Mesh, Tls
 from rag.runtime.probe import check
 from rag.runtime.redis import open_redis
 from rag.runtime.settings import ServiceSettings, SharedSettings, child_environment, load, prefix
@@ -107,11 +109,20 @@ async def _start_services(redis_url: str, children: Children) -> Mapping[str, Se
     addresses = {f"{name.upper()}_ADDRESS": _address(room) for name, room in rooms.items() if name != "gateway"}
     # With an arena for each of its threads, glibc lets a process grow with the work that it has ever done.
     defaults = {"MALLOC_ARENA_MAX": "2", "RETRIEVER_ENGINE_LINGER_S": "0"}  # all stops together
-    environment = {**defaults, **child_environment(REDIS_URL=redis_url, **addresses)}
+    environment = {**defaults, **_open_door(rooms["gateway"]), **child_environment(REDIS_URL=redis_url, **addresses)}
     for name in SERVICES:
         await children.start(name, [sys.executable, "-m", f"services.{name}"], environment)
-    await asyncio.gather(*(_until_serving(_address(room)) for room in rooms.values()))
+    # The gateway's own port is for outsiders: it asks for no certificate.
+    tls = {name: Mesh.of(room).tls if name != "gateway" else None for name, room in rooms.items()}
+    await asyncio.gather(*(_until_serving(_address(room), tls[name]) for name, room in rooms.items()))
     return rooms
+
+
+def _open_door(gateway: ServiceSettings) -> Mapping[str, str]:
+    """Return what lets everybody on this machine in, unless somebody has decided about it."""
+    decided = "auth" in gateway.model_fields_set
+    reachable = not all(is_loopback(host) for host in (gateway.host, getattr(gateway, "http_host", "")))
+    return {} if decided or reachable else {"GATEWAY_AUTH": "off"}
 
 
 async def _answers(redis: Redis) -> bool:
@@ -121,8 +132,8 @@ async def _answers(redis: Redis) -> bool:
         return False
 
 
-async def _until_serving(address: str) -> None:
-    while await asyncio.to_thread(check, address, "", 1.0) != "SERVING":
+async def _until_serving(address: str, tls: Tls | None) -> None:
+    while await asyncio.to_thread(check, address, "", 1.0, tls) != "SERVING":
         await asyncio.sleep(_POLL_S)
 
 
@@ -162,11 +173,19 @@ def _welcome(rooms: Mapping[str, ServiceSettings], seconds: float) -> str:
     inside = "  ".join(f"{name} {_address(room)}" for name, room in rooms.items() if name != "gateway")
     return (
         f"all five services are SERVING after {seconds:.1f} s\n"
-        f"  REST and SSE  {http}   (try {http}/docs)\n"
+        f"  web page      {http}/\n"
+        f"  REST and SSE  {http}/v1   (described at {http}/docs)\n"
         f"  gRPC          {_address(gateway)}\n"
         f"  inside        {inside}\n"
+        f"{_who_may(gateway)}"
         "Ctrl-C stops everything."
     )
+
+
+def _who_may(gateway: ServiceSettings) -> str:
+    if _open_door(gateway) or getattr(gateway, "auth", "on") == "off":
+        return "  authentication is off: every program on this machine may do all (GATEWAY_AUTH=on changes that)\n"
+    return "  authentication is on: `ragmesh keys create` makes a key\n"
 
 
 def _say(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -13,8 +14,9 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from rag.ids import check_tenant, new_id
+from rag.ids import new_id
 from rag.runtime import context, tracing
+from rag.runtime.access import Identity, check_scope, required_scope
 from rag.runtime.context import CallContext
 from rag.runtime.errors import Internal, InvalidInput, Overloaded, RagError
 from rag.runtime.incoming import Incoming
@@ -25,7 +27,8 @@ from rag.runtime.status import code_of, to_status
 Context = grpc.aio.ServicerContext[Any, Any]
 
 REQUEST_ID = "x-request-id"
-TENANT = "x-rag-tenant"
+Identify = Callable[[Mapping[str, str], str], Awaitable[Identity]]
+"""Tells who calls, from the metadata of a call and the address it comes from."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 log = get_logger(__name__)
@@ -38,12 +41,11 @@ def valid_request_id(value: str) -> str:
 
 @dataclass(slots=True)
 class Admission:
-    """How many calls a server takes on at once, and on whose behalf."""
+    """How many calls a server takes on at once, and from whom."""
 
     limit: int
     timeout_s: float
-    tenant: str | None = None
-    """When set, the tenant of every call, whatever the caller says."""
+    identify: Identify
     running: int = 0
 
     def enter(self) -> None:
@@ -72,15 +74,15 @@ class ServedCall:
         self._admitted = False
         self.metrics = CallMetrics(SERVER, method)
         metadata = tuple(grpc_context.invocation_metadata() or ())
-        self._metadata = dict(metadata)
+        self._texts = _texts(metadata)
         self._span = tracing.continue_trace(metadata, f"{method.service}/{method.name}")
-        self._request_id = valid_request_id(self._text(REQUEST_ID))
+        self._request_id = valid_request_id(self._texts.get(REQUEST_ID, ""))
 
     async def __aenter__(self) -> Self:
         # Trailing, not initial: initial metadata would commit the call, and a committed call is not retried.
         self._grpc.set_trailing_metadata(((REQUEST_ID, self._request_id),))
         try:
-            self._open()
+            await self._open()
         except RagError as error:
             await self._refuse(error)
         return self
@@ -108,9 +110,10 @@ class ServedCall:
         elif isinstance(error, Exception):
             await self._unexpected(error)
 
-    def _open(self) -> None:
-        tenant = self._admission.tenant or check_tenant(self._text(TENANT))
-        context.use(CallContext(self._request_id, tenant, self._deadline()))
+    async def _open(self) -> None:
+        who = await self._admission.identify(self._texts, self._grpc.peer())
+        check_scope(who, required_scope(self._method.service, self._method.name))
+        context.use(CallContext(self._request_id, who.tenant, self._deadline(), who.scopes, who.subject))
         self._admission.enter()
         self._admitted = True
 
@@ -147,9 +150,14 @@ class ServedCall:
             "call", rpc=f"{self._method.service}/{self._method.name}", code=code, ms=round(seconds * 1000, 1), **fields
         )
 
-    def _text(self, key: str) -> str:
-        value = self._metadata.get(key, "")
-        return value if isinstance(value, str) else ""
+
+def _texts(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
+    """Return the metadata that is text. What comes twice becomes one value, as in HTTP, and is neither of the two."""
+    texts: dict[str, str] = {}
+    for key, value in metadata:
+        if isinstance(value, str):
+            texts[key] = f"{texts[key]}, {value}" if key in texts else value
+    return texts
 
 
 def _status_name(code: Any) -> str:

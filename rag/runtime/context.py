@@ -21,6 +21,10 @@ class CallContext:
     tenant: str
     deadline: float | None = None
     """When the caller stops waiting, on the clock of `time.monotonic`, in seconds."""
+    scopes: frozenset[str] = frozenset()
+    """What the caller may do; see `rag.runtime.access`."""
+    subject: str = ""
+    """Who the caller is within the tenant."""
 
 
 _current: ContextVar[CallContext] = ContextVar("rag_call")

@@ -39,6 +39,13 @@ class Incoming:
     async def _raw(self) -> bytes:
         if self._next is None:
             self._next = asyncio.ensure_future(anext(self._raws))
+            self._next.add_done_callback(_heard)
         raw = await asyncio.shield(self._next)
         self._next = None
         return raw
+
+
+def _heard(last: asyncio.Future[bytes]) -> None:
+    # A call may end while nobody waits for its next request: how that went is then of no interest, and no error to report.
+    if not last.cancelled():
+        last.exception()

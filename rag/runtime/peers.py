@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
@@ -14,9 +15,10 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rag.runtime import context, tracing
-from rag.runtime.calls import REQUEST_ID, TENANT
+from rag.runtime.calls import REQUEST_ID
 from rag.runtime.early_status import with_early_status
 from rag.runtime.errors import DeadlineExceeded, Overloaded
+from rag.runtime.gates import Caller, Gate, Open, Pass
 from rag.runtime.metrics import CLIENT, CallMetrics, method_of
 from rag.runtime.status import from_rpc_error
 
@@ -37,7 +39,9 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.http2.bdp_probe", 0),  # without it a reader that does not read holds megabytes
+    # Without these two a reader that does not read holds megabytes, or a quarter of one.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 16_384),
     ("grpc.enable_retries", 1),
 )
 
@@ -45,8 +49,12 @@ _OPTIONS = (
 class Peer:
     """One service that this process calls. Build it in the event loop that uses it."""
 
-    def __init__(self, channel: grpc.aio.Channel, full_name: str, max_calls: int, *, health_name: str) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, full_name: str, max_calls: int, *, health_name: str, caller: Caller, gate: Gate
+    ) -> None:
         self.channel = channel
+        self._caller = caller
+        self._gate = gate
         self._health_name = health_name
         self.full_name = full_name
         self.name = full_name.rsplit(".", 1)[-1].removesuffix("Service").lower()
@@ -57,8 +65,9 @@ class Peer:
     async def unary(self, method: grpc.aio.UnaryUnaryMultiCallable[Req, Resp], request: Req) -> Resp:
         """Ask once and get one answer."""
         async with self._call(method) as call:
-            response = await method(request, timeout=_timeout(), metadata=outgoing())
-            call.received += 1
+            await call.passage.sent(request)
+            response = await method(request, timeout=_timeout(), metadata=self._metadata())
+            call.saw(response)
             return response
 
     async def stream(
@@ -66,10 +75,11 @@ class Peer:
     ) -> AsyncGenerator[Resp, None]:
         """Ask once and get a stream; leaving it early cancels the call. Use it inside `aclosing`."""
         async with self._call(method) as call:
-            rpc = method(request, timeout=_timeout(), metadata=outgoing())
+            await call.passage.sent(request)
+            rpc = method(request, timeout=_timeout(), metadata=self._metadata())
             try:
                 async for response in rpc:
-                    call.received += 1
+                    call.saw(response)
                     yield response
             finally:
                 rpc.cancel()
@@ -79,10 +89,10 @@ class Peer:
     ) -> AsyncGenerator[Resp, None]:
         """Send a stream and get a stream; leaving it early cancels the call. Use it inside `aclosing`."""
         async with self._call(method) as call:
-            rpc = with_early_status(method(requests, timeout=_timeout(), metadata=outgoing()))
+            rpc = with_early_status(method(call.noting(requests), timeout=_timeout(), metadata=self._metadata()))
             try:
                 async for response in rpc:
-                    call.received += 1
+                    call.saw(response)
                     yield response
             finally:
                 rpc.cancel()
@@ -90,9 +100,15 @@ class Peer:
     async def upload(self, method: grpc.aio.StreamUnaryMultiCallable[Req, Resp], requests: AsyncIterator[Req]) -> Resp:
         """Send a stream and get one answer."""
         async with self._call(method) as call:
-            response = await with_early_status(method(requests, timeout=_timeout(), metadata=outgoing()))
-            call.received += 1
+            response = await with_early_status(
+                method(call.noting(requests), timeout=_timeout(), metadata=self._metadata())
+            )
+            call.saw(response)
             return response
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        call = context.current()
+        return ((REQUEST_ID, call.request_id), self._caller.outgoing(call), *tracing.outgoing().items())
 
     async def is_serving(self) -> bool:
         """Tell whether the service says SERVING; several at one address are asked as a whole."""
@@ -106,12 +122,13 @@ class Peer:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     @asynccontextmanager
-    async def _call(self, method: Any) -> AsyncIterator[CallMetrics]:
-        metrics = CallMetrics(CLIENT, _method(method))
+    async def _call(self, method: Any) -> AsyncIterator[_Call]:
+        path = _path(method)
+        metrics = CallMetrics(CLIENT, _method(method, path))
         code = "CANCELLED"
         try:
-            async with self._slot():
-                yield metrics
+            async with self._gate.enter(path) as passage, self._slot():
+                yield _Call(metrics, passage)
             code = "OK"
         except grpc.aio.AioRpcError as error:
             code = error.code().name
@@ -140,19 +157,39 @@ class Peer:
 
 
 @asynccontextmanager
-async def open_peer(address: str, full_name: str, *others: str, max_calls: int = 100) -> AsyncIterator[Peer]:
+async def open_peer(
+    address: str,
+    full_name: str,
+    *others: str,
+    caller: Caller | None = None,
+    gate: Gate | None = None,
+    max_calls: int = 100,
+) -> AsyncIterator[Peer]:
     """Open a channel to a service for the length of a block.
 
     Args:
         address: `host:port`, or any gRPC target such as `dns:///host:port` or `unix:///path`.
         full_name: Such as `rag.v1.EmbedderService`; its module must be imported.
+        caller: Says who calls, and how the channel is secured; by default a mesh without a secret.
+        gate: Every call passes it; by default an open one.
         others: More services at the same address. Calls then do not wait for the health of any one of them.
         max_calls: Calls at once; a few times as many wait, one more is refused with Overloaded.
     """
     target = address if ":/" in address else f"dns:///{address}"
     options = (*_OPTIONS, ("grpc.service_config", json.dumps(service_config(full_name, *others))))
-    async with grpc.aio.insecure_channel(target, options=options) as channel:
-        yield Peer(channel, full_name, max_calls, health_name="" if others else full_name)
+    if caller is None:
+        from rag.runtime.mesh import Mesh  # what signs takes long to import, and clients do not need it
+
+        caller = Mesh()
+    async with caller.channel(target, options) as channel:
+        yield Peer(
+            channel, full_name, max_calls, health_name="" if others else full_name, caller=caller, gate=gate or Open()
+        )
+
+
+async def join(stack: AsyncExitStack, caller: Caller, address: str, full_name: str) -> Peer:
+    """Open a channel to another service of the mesh for the life of a stack."""
+    return await stack.enter_async_context(open_peer(address, full_name, caller=caller))
 
 
 def service_config(full_name: str, *others: str) -> dict[str, Any]:
@@ -178,19 +215,30 @@ def service_config(full_name: str, *others: str) -> dict[str, Any]:
     }
 
 
-def outgoing() -> tuple[tuple[str, str], ...]:
-    """Return the metadata that every call inside the mesh carries."""
-    call = context.current()
-    return ((REQUEST_ID, call.request_id), (TENANT, call.tenant), *tracing.outgoing().items())
-
-
 def _timeout() -> float:
     return max(context.remaining_s(_DEFAULT_TIMEOUT_S) - MARGIN_S, MARGIN_S)
 
 
-def _method(method: Any) -> Any:
-    # The path is private in grpc.aio; the metrics of a call need it, and so does nobody else.
-    path = method._method  # noqa: SLF001
+@dataclass(frozen=True, slots=True)
+class _Call:
+    metrics: CallMetrics
+    passage: Pass
+
+    async def noting(self, requests: AsyncIterator[Req]) -> AsyncIterator[Req]:
+        async for request in requests:
+            await self.passage.sent(request)
+            yield request
+
+    def saw(self, response: Any) -> None:
+        self.metrics.received += 1
+        self.passage.saw(response)
+
+
+def _path(method: Any) -> str:
+    path = method._method  # noqa: SLF001 - private in grpc.aio; the gate and the metrics of a call need it
+    return path.decode() if isinstance(path, bytes) else str(path)
+
+
+def _method(method: Any, path: str) -> Any:
     kind = type(method).__name__
-    name = path.decode() if isinstance(path, bytes) else path
-    return method_of(name, streams_in=kind.startswith("Stream"), streams_out="StreamMulti" in kind)
+    return method_of(path, streams_in=kind.startswith("Stream"), streams_out="StreamMulti" in kind)

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,10 +17,13 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from rag.runtime import failpoints, logs, tracing
-from rag.runtime.calls import Admission
+from rag.runtime.access import Identity
+from rag.runtime.calls import Admission, Identify
 from rag.runtime.errors import FailedPrecondition, Internal, RagError
 from rag.runtime.health import Health
 from rag.runtime.interceptor import CallInterceptor
+from rag.runtime.loopback import is_loopback
+from rag.runtime.mesh import Mesh
 from rag.runtime.settings import ServiceSettings, SettingsError, load
 from rag.runtime.tasks import cancel_all
 
@@ -50,6 +53,15 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """How outsiders come in."""
+
+    identify: Identify
+    credentials: grpc.ServerCredentials | None
+    """For TLS; None for plain text."""
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """What a composition root hands to the runtime."""
 
@@ -59,8 +71,8 @@ class Room:
     """Tells whether the dependencies are warm; asked again and again. What it raises counts as no."""
     background: Sequence[Callable[[], Awaitable[None]]] = ()
     """Work that runs while the service serves. One that ends early stops the service, with its reason."""
-    tenant: str | None = None
-    """When set, the tenant of every call, whatever the caller says."""
+    door: Door | None = None
+    """Who is let in and how, when that is not left to the mesh."""
     before_drain: Callable[[], Awaitable[None]] | None = None
     """Called when the service begins to stop, while it still answers."""
 
@@ -131,9 +143,10 @@ async def serving(
     health = Health(
         {"": room.is_ready, **{mount.full_name: mount.is_ready or room.is_ready for mount in room.services}}
     )
-    admission = Admission(settings.max_concurrent_calls, settings.call_timeout_s, room.tenant)
+    door = room.door or _mesh_door(settings)
+    admission = Admission(settings.max_concurrent_calls, settings.call_timeout_s, door.identify)
     server = await _build(room, health, admission)
-    port = _bind(server, settings)
+    port = _bind(server, settings, door.credentials)
     await server.start()
     log.info("listening", address=f"{settings.host}:{port}")
     ended: asyncio.Future[Ended] = stop if stop is not None else asyncio.get_running_loop().create_future()
@@ -155,10 +168,22 @@ async def _build(room: Room, health: Health, admission: Admission) -> grpc.aio.S
     return server
 
 
-def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> int:
+def _mesh_door(settings: ServiceSettings) -> Door:
+    mesh = Mesh.of(settings)
+    if not (settings.mesh_secret.get_secret_value() or mesh.tls or is_loopback(settings.host)):
+        why = f"{settings.host} can be reached from other machines, and whoever reaches it is believed; set RAG_MESH_SECRET"
+        log.warning("believes_anybody", why=why)
+
+    async def identify(metadata: Mapping[str, str], _address: str) -> Identity:
+        return mesh.incoming(metadata)
+
+    return Door(identify, mesh.tls.server() if mesh.tls else None)
+
+
+def _bind(server: grpc.aio.Server, settings: ServiceSettings, credentials: grpc.ServerCredentials | None) -> int:
     address = f"{settings.host}:{settings.port}"
     try:
-        return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
         raise _port_in_use(settings, address, "PORT") from error
 

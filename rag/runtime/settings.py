@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_LEAST_SECRET = 32
 
 
 class SettingsError(Exception):
@@ -45,11 +47,40 @@ class SharedSettings(BaseSettings):
         description="For tests: the process kills itself when it reaches this point for the n-th time, as `name:n`, "
         "or is stopped there, as `name:n:stop`.",
     )
+    mesh_secret: SecretStr = Field(
+        SecretStr(""),
+        validation_alias="RAG_MESH_SECRET",
+        description="Shared by all services, at least 32 characters: each call among them then carries a signed word about its "
+        "caller, and one without is refused.",
+    )
+    tls_certificate_file: Path | None = Field(
+        None,
+        validation_alias="RAG_TLS_CERTIFICATE_FILE",
+        description="Certificate (PEM) that this service shows to the others and asks of them, with the two below.",
+    )
+    tls_key_file: Path | None = Field(
+        None, validation_alias="RAG_TLS_KEY_FILE", description="Private key (PEM) of that certificate."
+    )
+    tls_authority_file: Path | None = Field(
+        None,
+        validation_alias="RAG_TLS_AUTHORITY_FILE",
+        description="Certificate (PEM) of the authority that signed those of all services.",
+    )
     otlp_endpoint: str = Field(
         "",
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="Where traces are sent (OTLP over gRPC); empty sends none.",
     )
+
+    @field_validator("mesh_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < _LEAST_SECRET:
+            message = (
+                f"a secret of fewer than {_LEAST_SECRET} characters can be guessed; `openssl rand -hex 32` makes one"
+            )
+            raise ValueError(message)
+        return value
 
 
 class ServiceSettings(SharedSettings):

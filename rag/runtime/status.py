@@ -35,6 +35,8 @@ _ERRORS: dict[grpc.StatusCode, type[RagError]] = {
     **{code: kind for kind, code in _CODES.items() if kind is not Overloaded},
     grpc.StatusCode.OUT_OF_RANGE: errors.InvalidInput,
 }
+_STRANGE = {"NO_IDENTITY", "BAD_IDENTITY"}
+"""What a service says to one that cannot prove that it is one of them."""
 
 
 def code_of(error: RagError) -> grpc.StatusCode:
@@ -66,7 +68,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, peer: str) -> RagError:
         return _bare(error, peer)
     if retry is not None:
         return Overloaded(status.message, info.reason, retry.retry_delay.ToMilliseconds() / 1000, **info.metadata)
-    kind = _ERRORS.get(error.code(), errors.Internal)
+    # That services do not know each other is no fault of whoever asked the first of them.
+    kind = errors.Unavailable if info.reason in _STRANGE else _ERRORS.get(error.code(), errors.Internal)
     return kind(status.message, info.reason, **info.metadata)
 
 

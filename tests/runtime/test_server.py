@@ -10,6 +10,7 @@ from functools import partial
 
 import grpc
 import pytest
+import structlog
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -222,6 +223,19 @@ async def test_health_is_per_service_and_waits_for_the_dependencies() -> None:
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await stub.Check(health_pb2.HealthCheckRequest(service="rag.v1.Nothing"))
             assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_said"),
+    [({}, False), ({"host": "0.0.0.0"}, True), ({"host": "0.0.0.0", "mesh_secret": "s" * 32}, False)],
+)
+async def test_a_service_that_believes_everybody_on_the_network_says_so(
+    settings: dict[str, str], is_said: bool
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with serving(ServiceSettings(lame_duck_ms=0, **settings), room(Echo())):
+            pass
+    assert ("believes_anybody" in [line["event"] for line in logs]) == is_said
 
 
 async def test_every_error_has_one_error_info() -> None:

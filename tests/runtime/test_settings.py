@@ -22,7 +22,8 @@ def test_every_setting_has_a_default_and_a_sentence(kind: type[SharedSettings]) 
 def test_numbers_of_time_and_size_name_their_unit(kind: type[SharedSettings]) -> None:
     for name, field in kind.model_fields.items():
         if field.annotation is float:
-            assert name.rsplit("_", 1)[-1] in {"s", "ms", "score", "temperature", "threshold", "rate", "share"}, name
+            unit = name.removesuffix("_per_day").rsplit("_", 1)[-1]
+            assert unit in {"s", "ms", "usd", "score", "temperature", "threshold", "rate", "share"}, name
 
 
 def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
