@@ -13,14 +13,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from rag.access.pepper import FILE
 from rag.runtime.errors import FailedPrecondition
 
 NAME = "manifest.json"
 FORMAT = 1
 INDEX = "milvus/ragmesh.db"
 CATALOGUE = "redis/dump.rdb"
+PEPPER = FILE.as_posix()
 _ID = "[A-Za-z0-9_-]{1,64}"
-_PATH = re.compile(rf"{re.escape(INDEX)}|{re.escape(CATALOGUE)}|blobs/{_ID}/{_ID}")
+_PATH = re.compile(rf"{re.escape(INDEX)}|{re.escape(CATALOGUE)}|{re.escape(PEPPER)}|blobs/{_ID}/{_ID}")
 """All that a backup may hold: no path of a manifest leads anywhere else."""
 _MOST_BYTES = 1 << 30
 

@@ -21,7 +21,7 @@ from rag.backup.manifest import CATALOGUE, Manifest, damaged, load
 from rag.durable import sync
 from rag.runtime.errors import FailedPrecondition
 
-PARTS = ("redis", "milvus", "blobs", "drafts", "snapshots")
+PARTS = ("redis", "milvus", "blobs", "drafts", "snapshots", "gateway")
 """What is replaced. The models of a data folder are made anew when they are missing, and stay."""
 _STAGING = ".restoring"
 _LOCKS = {

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from rag.backup.dumping import dump
 from rag.backup.files import Report, check_index, entry_of, link_or_copy, move, sums, sync_tree
-from rag.backup.manifest import CATALOGUE, INDEX, NAME, Manifest, damaged
+from rag.backup.manifest import CATALOGUE, INDEX, NAME, PEPPER, Manifest, damaged
 from rag.backup.manifest import dump as as_json
 from rag.backup.pause import paused
 from rag.durable import sync
@@ -81,6 +81,7 @@ async def take(
             await asyncio.to_thread(move, data_dir / path, partial / INDEX)
             report("uploads", 0, 0)
             await asyncio.to_thread(_keep_uploads, data_dir / "blobs", partial / "blobs")
+            await asyncio.to_thread(_keep_pepper, data_dir / PEPPER, partial / PEPPER)
             await held.check()
             await held.lift()
             manifest = await asyncio.to_thread(_described, partial, about, digest, report)
@@ -118,6 +119,12 @@ def _keep_uploads(blobs: Path, target: Path) -> None:
         name = "/".join(path.parts[-2:])
         if path.is_file() and _UPLOAD.fullmatch(name):
             link_or_copy(path, target / name)
+
+
+def _keep_pepper(pepper: Path, target: Path) -> None:
+    # Without it no API key of the saved Redis opens anything.
+    if pepper.is_file():
+        link_or_copy(pepper, target)
 
 
 def _described(partial: Path, about: About, digest: str, report: Report) -> Manifest:

@@ -23,7 +23,7 @@ from services.embedder import metrics
 from services.embedder.caching import Document
 from services.embedder.finishing import Finishing, Keep
 from services.embedder.model import Bounds, Encoded, Model, Piece
-from services.embedder.queueing import FairQueue, Waiting
+from services.embedder.queueing import FairQueue, Flow, Waiting
 from services.embedder.tickets import Ticket
 
 _MAX_RETRY_AFTER_S = 30.0
@@ -73,36 +73,42 @@ class Batcher:
         self._wake: asyncio.Handle | None = None
         self._closed = False
 
-    def submit(self, pieces: Mapping[str, Piece], document: Document | None = None, *, begun: bool = False) -> Ticket:
+    def submit(
+        self, pieces: Mapping[str, Piece], document: Document | None = None, *, begun: bool = False, tenant: str = ""
+    ) -> Ticket:
         """Queue the pieces, one or more, and return at once. One that is queued or running already is joined.
 
         Args:
             pieces: What to run, by the key of the text.
-            document: Whose texts they are.
+            document: Whose texts they are; None for queries, which come first.
             begun: The caller has a part of its answer already and is not refused half-way. The queue stays bounded:
                 a call has two windows of texts in it at most, and calls are counted at the door.
 
+            tenant: Who asks; tenants share the model.
+
         Raises:
-            Overloaded: EMBEDDER_BUSY when the queue is full.
+            Overloaded: EMBEDDER_BUSY when the queue is full, and the tenant has its fair part of it or more.
             Unavailable: EMBEDDER_STOPPING.
             DeadlineExceeded: when the caller has no time left.
         """
         if self._closed:
             raise _stopping()
         if not begun:
-            self._refuse_beyond_limit(pieces)
+            self._refuse_beyond_limit(pieces, tenant)
         ticket = Ticket(len(pieces), self._left, time.monotonic() + remaining_s(math.inf))
-        turn, now = self._queue.turn, self._clock()
+        flow, now = Flow(tenant, document is not None), self._clock()
+        turn = self._queue.begin(flow)
         for index, (key, piece) in enumerate(pieces.items()):
             turn += piece.tokens
             item = self._finishing.on_the_way.get(key)
             if item is None:
-                item = self._finishing.on_the_way[key] = Waiting(key, piece, turn, now)
+                item = self._finishing.on_the_way[key] = Waiting(key, piece, flow, turn, now)
                 self._queue.add(item)
             else:
                 ticket.joined += 1
-                self._queue.hasten(item, turn)
+                self._queue.hasten(item, flow, turn)
             item.join(ticket, index, document)
+        self._queue.end(flow, turn)
         self._schedule()
         return ticket
 
@@ -119,10 +125,12 @@ class Batcher:
         await cancel_all(list(self._running))
         await self._finishing.close()
 
-    def _refuse_beyond_limit(self, pieces: Mapping[str, Piece]) -> None:
+    def _refuse_beyond_limit(self, pieces: Mapping[str, Piece], tenant: str) -> None:
         new = sum(piece.tokens for key, piece in pieces.items() if key not in self._finishing.on_the_way)
         queued = self._queue.tokens
-        if queued and new and queued + new > self._queue_tokens:
+        # Twice the limit is the end for everybody.
+        most = self._queue_tokens if self._queue.share(tenant, new) >= 1 else 2 * self._queue_tokens
+        if queued and new and queued + new > most:
             wait_s = min(_MAX_RETRY_AFTER_S, max(_MIN_RETRY_AFTER_S, queued / self._tokens_per_s))
             raise Overloaded("The embedder has too much to do; try again later.", "EMBEDDER_BUSY", wait_s)
 

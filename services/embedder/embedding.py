@@ -104,7 +104,9 @@ class Embedding:
         """
         return await self._caches.forget(document)
 
-    async def embed(self, texts: Sequence[str], document: Document | None = None) -> AsyncGenerator[Batch]:
+    async def embed(
+        self, texts: Sequence[str], document: Document | None = None, tenant: str = ""
+    ) -> AsyncGenerator[Batch]:
         """Yield the vectors of the texts in order, a batch as soon as it is whole.
 
         The next batch is looked up and queued while one is at work, so the model does not wait for the caches.
@@ -112,6 +114,7 @@ class Embedding:
         Args:
             texts: What to embed.
             document: Whose texts they are, so that `forget` finds them.
+            tenant: Who asks; tenants share the model.
 
         Raises:
             InvalidInput: NO_TEXTS, TOO_MANY_TEXTS, EMPTY_TEXT, TEXTS_TOO_LARGE.
@@ -131,7 +134,7 @@ class Embedding:
             for part in _parts(len(texts), self._batch_size(info)):
                 fresh = {key: text for key, text in zip(keys[part], normal[part], strict=True) if key not in seen}
                 seen.update(fresh)
-                flight.append(await self._launch(info, part.start, keys[part], fresh, document))
+                flight.append(await self._launch(info, part.start, keys[part], fresh, document, tenant=tenant))
                 if len(flight) > 1:
                     yield await self._land(info, flight.popleft(), repeated, known)
             while flight:
@@ -145,7 +148,14 @@ class Embedding:
         return max(1, min(self._batch_texts, _BATCH_BYTES // (4 * info.dimension)))
 
     async def _launch(
-        self, info: ModelInfo, offset: int, keys: Sequence[str], fresh: Mapping[str, str], document: Document | None
+        self,
+        info: ModelInfo,
+        offset: int,
+        keys: Sequence[str],
+        fresh: Mapping[str, str],
+        document: Document | None,
+        *,
+        tenant: str,
     ) -> _Window:
         known = await self._caches.look_up(list(fresh), info.dimension, document)
         missing = [key for key in fresh if key not in known.vectors]
@@ -154,7 +164,7 @@ class Embedding:
         # meanwhile is known now, and what still is gets joined. So nothing is computed twice.
         late = self._caches.remembered(missing, info.dimension)
         pieces = {key: piece for key, piece in zip(missing, prepared, strict=True) if key not in late}
-        ticket = self._batcher.submit(pieces, document, begun=bool(offset)) if pieces else None
+        ticket = self._batcher.submit(pieces, document, begun=bool(offset), tenant=tenant) if pieces else None
         return _Window(offset, keys, known.vectors | late, known.from_shared, pieces, ticket)
 
     async def _land(

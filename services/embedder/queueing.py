@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,17 @@ from services.embedder.tickets import Ticket
 
 _LOOK_AHEAD = 512
 """How many waiting pieces are looked at for one run: a long queue must not make the choice slow."""
+_QUERIES_IN_A_ROW = 7
+"""So many runs begin with a query while documents wait; the next one is a document's, so that none waits for ever."""
+_FLOWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Whose pieces share the model fairly with those of others: a tenant's queries, or its documents."""
+
+    tenant: str
+    is_document: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -20,12 +32,18 @@ class Waiting:
 
     key: str
     piece: Piece
+    flow: Flow
     turn: int
     arrived: float
     """On the batcher's clock, in seconds."""
     waiters: list[tuple[Ticket, int]] = field(default_factory=list)
     """Tickets, each with the place of this piece in it."""
     asked_by: set[Document | None] = field(default_factory=set)
+
+    @property
+    def order(self) -> tuple[bool, int]:
+        """Its place: queries before documents, then by turn."""
+        return self.flow.is_document, self.turn
 
     @property
     def wanted(self) -> bool:
@@ -39,33 +57,53 @@ class Waiting:
 
 
 class FairQueue:
-    """The waiting pieces in the order of their turns.
+    """The waiting pieces, queries before documents, in the order of their turns.
 
-    A piece's turn comes after as many tokens as its own submission put before it (start-time fair queueing), so one
-    question does not wait behind all of a document, and no document waits for ever.
+    A piece's turn comes after as many tokens as its own tenant put before it (start-time fair queueing), so nobody waits behind all
+    that another tenant asked for, however many calls he makes.
     """
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._waiting: list[Waiting] = []
-        self.turn = 0
-        """The turn that the model is at."""
+        self._turns = {False: 0, True: 0}
+        """The turns that the model is at, of queries and of documents."""
+        self._ends: dict[Flow, int] = {}
+        """The last turn that each flow was given."""
+        self._queries_in_a_row = 0
         self.tokens = 0
+        self._tokens_of: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def begin(self, flow: Flow) -> int:
+        """Return the turn behind which the next pieces of a flow come."""
+        return max(self._turns[flow.is_document], self._ends.get(flow, 0))
+
+    def end(self, flow: Flow, turn: int) -> None:
+        """Take note of the last turn that a flow was given."""
+        if len(self._ends) >= _FLOWS:
+            self._ends = {one: last for one, last in self._ends.items() if last > self._turns[one.is_document]}
+        self._ends[flow] = turn
+
+    def share(self, tenant: str, tokens: int) -> float:
+        """Return how much of a full queue these tokens and those that the tenant has in it are, 1 for its fair part."""
+        of_tenants = len(self._tokens_of.keys() | {tenant})
+        return (self._tokens_of[tenant] + tokens) * of_tenants / max(1, self.tokens + tokens)
+
     def add(self, item: Waiting) -> None:
         """Queue a piece."""
         self.tokens += item.piece.tokens
-        bisect.insort(self._waiting, item, key=lambda waiting: waiting.turn)
+        self._tokens_of[item.flow.tenant] += item.piece.tokens
+        bisect.insort(self._waiting, item, key=_order)
 
-    def hasten(self, item: Waiting, turn: int) -> None:
-        """Give a piece an earlier turn, if it is here and this one is earlier."""
-        if turn < item.turn and item in self._waiting:
+    def hasten(self, item: Waiting, flow: Flow, turn: int) -> None:
+        """Give a piece an earlier place, if it is here and this one is earlier."""
+        if (flow.is_document, turn) < item.order and item in self._waiting:
             self._waiting.remove(item)
-            item.turn = turn
-            bisect.insort(self._waiting, item, key=lambda waiting: waiting.turn)
+            item.flow, item.turn = Flow(item.flow.tenant, flow.is_document), turn
+            bisect.insort(self._waiting, item, key=_order)
 
     def oldest(self) -> float:
         """Return when the piece arrived that waits longest."""
@@ -86,9 +124,10 @@ class FairQueue:
 
     def take_run(self) -> Sequence[Waiting]:
         """Take out whoever's turn it is and those nearest in length, by length, so that little of the run is padding."""
-        lead = self._waiting[0]
-        self.turn = lead.turn
-        near = sorted(self._waiting[:_LOOK_AHEAD], key=lambda item: item.piece.tokens)
+        start = self._next()
+        lead = self._waiting[start]
+        self._turns[lead.flow.is_document] = lead.turn
+        near = sorted(self._waiting[start : start + _LOOK_AHEAD], key=lambda item: item.piece.tokens)
         first = last = near.index(lead)
         while last + 1 < len(near) and self._fits(near[first : last + 2]):
             last += 1
@@ -98,6 +137,16 @@ class FairQueue:
         taken = set(run)
         self._keep([item for item in self._waiting if item not in taken])
         return run
+
+    def _next(self) -> int:
+        """Return the index of the piece whose turn it is."""
+        documents = bisect.bisect_left(self._waiting, (True, 0), key=_order)
+        is_both = 0 < documents < len(self._waiting)
+        if is_both and self._queries_in_a_row >= _QUERIES_IN_A_ROW:
+            self._queries_in_a_row = 0
+            return documents
+        self._queries_in_a_row = self._queries_in_a_row + 1 if is_both else 0
+        return 0
 
     def _fits(self, run: Sequence[Waiting]) -> bool:
         if len(run) > self._bounds.pieces:
@@ -111,3 +160,12 @@ class FairQueue:
     def _keep(self, waiting: list[Waiting]) -> None:
         self._waiting = waiting
         self.tokens = sum(item.piece.tokens for item in waiting)
+        self._tokens_of = Counter()
+        for item in waiting:
+            self._tokens_of[item.flow.tenant] += item.piece.tokens
+        if not waiting:
+            self._ends.clear()
+
+
+def _order(item: Waiting) -> tuple[bool, int]:
+    return item.order

@@ -28,7 +28,7 @@ class EmbedderServicer(EmbedderServiceServicer):
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> AsyncIterator[pb.EmbedResponse]:
         """Stream the vectors of the texts, batch by batch."""
         document = _document(request.document_id) if request.document_id else None
-        async with aclosing(self._embedding.embed(tuple(request.texts), document)) as batches:
+        async with aclosing(self._embedding.embed(tuple(request.texts), document, current().tenant)) as batches:
             async for batch in batches:
                 yield _response(batch)
 

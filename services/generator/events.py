@@ -19,6 +19,7 @@ class Stage(StrEnum):
     EMBEDDING = "embedding"
     RETRIEVAL = "retrieval"
     GENERATION = "generation"
+    EXTRACTION = "extraction"
 
 
 class FinishReason(StrEnum):
@@ -37,6 +38,9 @@ class Source:
     passage: Passage
     title: str
     score: float
+    dense_score: float | None = None
+    keyword_score: float | None = None
+    rerank_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from rag.runtime.context import remaining_s
+from rag.runtime.fair_queue import FairQueue
 from rag.runtime.tasks import cancel_all
 from services.generator.caching.answers import AnswerCache
 from services.generator.caching.entries import Entry, Looked
@@ -53,6 +56,7 @@ class Making:
         standalone: Makes a question of a conversation one that can be searched for.
         providers: Write; each replaces the one before it when that fails before its first token.
         prices: Of their tokens.
+        writers: Places for those that write at the same time; tenants take turns.
         clock: Seconds that never go back; that of the readers' watches.
     """
 
@@ -65,6 +69,7 @@ class Making:
         standalone: Standalone,
         providers: Providers,
         prices: Prices,
+        writers: FairQueue,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._retriever = retriever
@@ -72,6 +77,7 @@ class Making:
         self._standalone = standalone
         self._providers = providers
         self._prices = prices
+        self._writers = writers
         self._cache = cache
         self._clock = clock
 
@@ -145,10 +151,10 @@ class Making:
             yield Token(NOTHING_FOUND)
             yield self._charged(Written(FinishReason.NO_CONTEXT, self._providers.first, ""), rewritten.finish)
             return
-        yield Begun(Stage.GENERATION, self._clock())
+        yield Begun(Stage.GENERATION if self._providers.ask_models else Stage.EXTRACTION, self._clock())
         pieces: list[Token | Citation] = []
         is_whole = not found.notices
-        async with aclosing(self._written(question, rewritten, found.sources)) as parts:
+        async with aclosing(self._written(tenant, question, rewritten, found.sources)) as parts:
             async for part in parts:
                 if isinstance(part, Token | Citation):
                     pieces.append(part)
@@ -169,9 +175,20 @@ class Making:
                 yield part
 
     async def _written(
+        self, tenant: str, question: Question, rewritten: Rewritten, sources: tuple[Source, ...]
+    ) -> AsyncGenerator[Token | Citation | Notice | Written]:
+        """Yield what a model writes, checked, then its end; when it is the tenant's turn."""
+        left_s = remaining_s(math.inf)
+        async with (
+            self._writers.place(tenant, None if left_s == math.inf else left_s),
+            aclosing(self._checked(question, rewritten, sources)) as parts,
+        ):
+            async for part in parts:
+                yield part
+
+    async def _checked(
         self, question: Question, rewritten: Rewritten, sources: tuple[Source, ...]
     ) -> AsyncGenerator[Token | Citation | Notice | Written]:
-        """Yield what a model writes, checked, then its end."""
         checking = Checking(sources)
         prompt = self._prompts.render(question, rewritten.text, sources)
         async with aclosing(self._providers.stream(prompt)) as pieces:

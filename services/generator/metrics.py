@@ -13,6 +13,7 @@ from rag.runtime.errors import RagError
 from services.generator.events import CacheLayer, Stage, Usage
 
 _SEARCHING = {Stage.EMBEDDING, Stage.RETRIEVAL}
+_WRITING = {Stage.GENERATION, Stage.EXTRACTION}
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60)
 
 QUERIES = Counter("rag_queries_total", "Questions, by how they ended.", ("outcome",))
@@ -77,7 +78,7 @@ def observe(usage: Usage) -> None:
     if usage.cache_layer is not CacheLayer.NONE:
         return
     for stage in usage.stages:
-        if stage.stage is Stage.GENERATION:
+        if stage.stage in _WRITING:
             LLM.labels(usage.provider).observe(stage.elapsed_ms / 1_000)
     RETRIEVAL.observe(sum(s.elapsed_ms for s in usage.stages if s.stage in _SEARCHING) / 1_000)
     MARKERS_DROPPED.inc(usage.checks.dropped_markers)

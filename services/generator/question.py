@@ -6,14 +6,12 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rag.history import MAX_HISTORY_CHARS, MAX_TURN_CHARS, MAX_TURNS
 from rag.runtime.errors import InvalidInput
 
 MAX_QUESTION_CHARS = 8_192
 MAX_TOP_K = 100
 MAX_ANSWER_TOKENS = 8_192
-MAX_TURNS = 100
-MAX_TURN_CHARS = 32_768
-MAX_HISTORY_CHARS = 65_536
 
 
 class Role(StrEnum):

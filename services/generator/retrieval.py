@@ -18,6 +18,9 @@ class Hit:
     passage: Passage
     title: str
     score: float
+    dense_score: float | None = None
+    keyword_score: float | None = None
+    rerank_score: float | None = None
 
 
 class Retriever(Protocol):

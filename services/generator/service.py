@@ -36,6 +36,9 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 yield from_event(sequence, event)
 
     async def ForgetAnswers(self, request: pb.ForgetAnswersRequest, context: Any) -> pb.ForgetAnswersResponse:
-        """Erase the cached answers that were made from a document."""
+        """Erase the cached answers that were made from a document, or all of the tenant."""
+        tenant = current().tenant
+        if not request.document_id:
+            return pb.ForgetAnswersResponse(forgotten=await self._cache.forget_all(tenant))
         document_id = check_id(request.document_id, "document_id")
-        return pb.ForgetAnswersResponse(forgotten=await self._cache.forget(current().tenant, document_id))
+        return pb.ForgetAnswersResponse(forgotten=await self._cache.forget(tenant, document_id))

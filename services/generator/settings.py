@@ -108,6 +108,9 @@ class GeneratorSettings(ServiceSettings):
         20_000, ge=1, description="How long the language model may take to its first text, retries included."
     )
     next_token_timeout_ms: int = Field(15_000, ge=1, description="How long the language model may pause in its answer.")
+    parallel_answers: int = Field(
+        200, ge=1, description="How many answers are written at the same time; more wait, and tenants take turns."
+    )
     max_retries: int = Field(1, ge=0, le=5, description="How often a request to the language model is sent again.")
     fallbacks: Annotated[tuple[Endpoint, ...], NoDecode, BeforeValidator(_from_json)] = Field(
         (),

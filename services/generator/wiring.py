@@ -7,7 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from rag.runtime.breaker import Breaker
-from rag.runtime.peers import Peer, open_peer
+from rag.runtime.fair_queue import FairQueue
+from rag.runtime.mesh import Mesh
+from rag.runtime.peers import Peer, join
 from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room
 from rag.v1 import generator_pb2_grpc
@@ -38,11 +40,14 @@ from services.generator.writing.pricing import Prices
 async def wire(settings: GeneratorSettings) -> AsyncIterator[Room]:
     """Build the generator; it is ready while the retriever is serving."""
     async with AsyncExitStack() as stack:
-        peer = await stack.enter_async_context(open_peer(settings.retriever_address, "rag.v1.RetrieverService"))
+        mesh = Mesh.of(settings)
+        peer = await join(stack, mesh, settings.retriever_address, "rag.v1.RetrieverService")
         retriever, prompts = GrpcRetriever(peer), _prompts(settings)
         find = Refinding(retriever, prompts.select).sources
         providers = await _providers(settings, stack)
-        cache = await _cache(settings, stack, peer, ground=lambda: (prompts.version, *providers.identity), find=find)
+        cache = await _cache(
+            settings, stack, mesh, peer, ground=lambda: (prompts.version, *providers.identity), find=find
+        )
         making = Making(
             retriever,
             cache,
@@ -50,6 +55,7 @@ async def wire(settings: GeneratorSettings) -> AsyncIterator[Room]:
             standalone=Standalone(prompts, providers.without_last_resort(), settings.standalone_timeout_ms / 1_000),
             providers=providers,
             prices=Prices(settings.prices),
+            writers=FairQueue(settings.parallel_answers, settings.max_concurrent_calls, "the language model"),
         )
         defaults = Defaults(settings.top_k, settings.min_score, settings.max_tokens, settings.temperature)
         servicer = GeneratorServicer(Answering(making, cache), cache, defaults)
@@ -68,14 +74,20 @@ def _prompts(settings: GeneratorSettings) -> Prompts:
 
 
 async def _cache(
-    settings: GeneratorSettings, stack: AsyncExitStack, retriever: Peer, ground: Callable[[], Sequence[str]], find: Find
+    settings: GeneratorSettings,
+    stack: AsyncExitStack,
+    mesh: Mesh,
+    retriever: Peer,
+    *,
+    ground: Callable[[], Sequence[str]],
+    find: Find,
 ) -> AnswerCache:
     redis = await stack.enter_async_context(open_redis(settings.redis_url))
     answers = RedisAnswers(redis, settings.call_timeout_s)
     alike = None
     # An extract costs less than looking for questions of the same meaning.
     if settings.uses_model() and settings.semantic_threshold:
-        embedder = await stack.enter_async_context(open_peer(settings.embedder_address, "rag.v1.EmbedderService"))
+        embedder = await join(stack, mesh, settings.embedder_address, "rag.v1.EmbedderService")
         vectors, questions = GrpcQuestionVectors(embedder), RedisQuestions(redis)
         alike = Alike(vectors, questions, settings.semantic_threshold, settings.ttl_s)
     return AnswerCache(GrpcCatalogue(retriever), answers, find, ground=ground, ttl_s=settings.ttl_s, alike=alike)

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from rag.backup.pause import is_paused
 from rag.ids import new_id
 from rag.local_model import tokenizer_path
-from rag.runtime.peers import open_peer
+from rag.runtime.mesh import Mesh
+from rag.runtime.peers import join
 from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room
 from rag.v1.ingestor_pb2_grpc import add_IngestorServiceServicer_to_server
@@ -116,8 +117,9 @@ def _reader_limits(settings: IngestorSettings) -> ReaderLimits:
 
 
 async def _stages(settings: IngestorSettings, stack: AsyncExitStack) -> Stages:
-    embedder = await stack.enter_async_context(open_peer(settings.embedder_address, "rag.v1.EmbedderService"))
-    retriever = await stack.enter_async_context(open_peer(settings.retriever_address, "rag.v1.RetrieverService"))
+    mesh = Mesh.of(settings)
+    embedder = await join(stack, mesh, settings.embedder_address, "rag.v1.EmbedderService")
+    retriever = await join(stack, mesh, settings.retriever_address, "rag.v1.RetrieverService")
     return Stages(
         reader=await stack.enter_async_context(ChildReader.open(_reader_limits(settings))),
         counter=await asyncio.to_thread(lambda: WordpieceTokens(tokenizer_path())),

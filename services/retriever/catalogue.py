@@ -51,6 +51,14 @@ class PassagePage:
     next_page_token: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How many documents are live, and how many bytes were uploaded for them."""
+
+    documents: int
+    bytes: int
+
+
 class Documents(Protocol):
     """The entries of the catalogue. A tenant never sees another one's."""
 
@@ -59,6 +67,9 @@ class Documents(Protocol):
 
     async def newest(self, tenant: str, before: int | None, limit: int) -> Sequence[tuple[int, Document]]:
         """Return documents with the number of their commit, newest first, only those committed before `before`."""
+
+    async def stored(self, tenant: str) -> Stored:
+        """Return how much a tenant stores."""
 
 
 class Passages(Protocol):
@@ -98,6 +109,10 @@ class Catalogue:
         if document is None:
             raise not_found(document_id)
         return document
+
+    async def stored(self, tenant: str) -> Stored:
+        """Return how much a tenant stores."""
+        return await self._documents.stored(tenant)
 
     async def passages(self, tenant: str, document_id: str, requested: int, page_token: str) -> PassagePage:
         """Return one page of the passages of a document's live version.

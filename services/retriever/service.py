@@ -160,6 +160,15 @@ class RetrieverServicer(RetrieverServiceServicer):
         page = await self._operators.tenants.list(request.page_size, request.page_token)
         return pb.ListTenantsResponse(tenants=page.tenants, next_page_token=page.next_page_token)
 
+    async def ForgetRankings(self, request: pb.ForgetRankingsRequest, context: Context) -> pb.ForgetRankingsResponse:
+        """Erase the cached rankings of the tenant."""
+        return pb.ForgetRankingsResponse(forgotten=await self._search.forget(current().tenant))
+
+    async def GetStored(self, request: pb.GetStoredRequest, context: Context) -> pb.GetStoredResponse:
+        """Tell how much the tenant stores."""
+        stored = await self._catalogue.stored(current().tenant)
+        return pb.GetStoredResponse(documents=stored.documents, bytes=stored.bytes)
+
     async def ReportEvaluation(
         self, request: pb.ReportEvaluationRequest, context: Context
     ) -> pb.ReportEvaluationResponse:

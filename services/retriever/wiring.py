@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from rag.backup.pause import is_paused
 from rag.ids import new_id
-from rag.runtime.peers import Peer, open_peer
+from rag.runtime.mesh import Mesh
+from rag.runtime.peers import Peer, join
 from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room
 from rag.runtime.tasks import together
@@ -154,7 +155,7 @@ async def wire(settings: RetrieverSettings) -> AsyncIterator[Room]:
 
 
 async def _base(settings: RetrieverSettings, stack: AsyncExitStack) -> _Base:
-    redis = await stack.enter_async_context(open_redis(settings.redis_url))
+    redis, mesh = await stack.enter_async_context(open_redis(settings.redis_url)), Mesh.of(settings)
     indexes: Indexes[MilvusCollection] = Indexes()
     return _Base(
         settings,
@@ -164,9 +165,9 @@ async def _base(settings: RetrieverSettings, stack: AsyncExitStack) -> _Base:
         RedisCatalogue(redis, indexes.name),
         RedisInventory(redis, indexes.name),
         RedisIndexRecord(redis, new_id("retriever")),
-        await _embedders(settings, stack),
-        await stack.enter_async_context(open_peer(settings.ingestor_address, "rag.v1.IngestorService")),
-        await stack.enter_async_context(open_peer(settings.generator_address, "rag.v1.GeneratorService")),
+        await _embedders(settings, stack, mesh),
+        await join(stack, mesh, settings.ingestor_address, "rag.v1.IngestorService"),
+        await join(stack, mesh, settings.generator_address, "rag.v1.GeneratorService"),
     )
 
 
@@ -231,13 +232,9 @@ def _store(settings: RetrieverSettings) -> AbstractAsyncContextManager[MilvusSto
     return open_milvus(settings.milvus_uri, folder, analyzer, token=token, timeout_s=timeout_s, linger_s=linger_s)
 
 
-async def _embedders(settings: RetrieverSettings, stack: AsyncExitStack) -> Embedders:
+async def _embedders(settings: RetrieverSettings, stack: AsyncExitStack, mesh: Mesh) -> Embedders:
     addresses = [settings.embedder_address, settings.next_embedder_address]
-    peers = [
-        await stack.enter_async_context(open_peer(address, "rag.v1.EmbedderService"))
-        for address in addresses
-        if address
-    ]
+    peers = [await join(stack, mesh, address, "rag.v1.EmbedderService") for address in addresses if address]
     return Embedders([GrpcEmbedder(peer) for peer in peers])
 
 

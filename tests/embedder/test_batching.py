@@ -134,7 +134,8 @@ async def test_a_text_longer_than_the_bound_runs_alone(fake_model):
 async def test_a_question_does_not_wait_behind_a_whole_document(fake_model):
     batcher = batcher_of(fake_model, Bounds(tokens=20))
     await busy(fake_model, batcher)
-    document = await submit(batcher, fake_model, *[f"{n} " * 10 for n in range(40)])
+    texts = [f"{n} " * 10 for n in range(40)]
+    document = await submit(batcher, fake_model, *texts, document=Document("t", "d"))
     question = await submit(batcher, fake_model, "what is it")
     for _ in range(4):
         fake_model.gate.release()
@@ -276,7 +277,7 @@ async def test_a_question_that_joins_a_text_of_a_document_does_not_wait_behind_i
     batcher = batcher_of(fake_model, Bounds(tokens=10))
     await busy(fake_model, batcher)
     texts = [f"{n} " * 10 for n in range(40)]
-    await submit(batcher, fake_model, *texts)
+    await submit(batcher, fake_model, *texts, document=Document("t", "d"))
     question = await submit(batcher, fake_model, texts[-1])
     for _ in range(3):
         fake_model.gate.release()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import grpc
 import numpy as np
 import pytest
+import structlog
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -188,6 +189,20 @@ async def test_an_endpoint_that_refuses_the_key_says_so(serve, metadata, model_s
             await embed(stub, metadata, ["a"])
     assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     assert info_of(error.value).reason == "MODEL_KEY_REFUSED"
+
+
+async def test_an_endpoint_that_repeats_key_and_text_is_not_repeated_in_the_log(
+    serve, metadata, model_server: ModelServer
+):
+    text = new_id("canary")
+    async with serve(provider="openai", openai_base_url=model_server.base_url, openai_api_key="sk-canary") as stub:
+        model_server.script(status=401, times=None, echo=True)
+        with structlog.testing.capture_logs() as logs:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await embed(stub, metadata, [text])
+            assert "401" in str(logs)
+    assert "sk-canary" not in str(logs)
+    assert text not in str(logs)
 
 
 async def test_vectors_of_a_document_are_forgotten_here_and_in_redis(serve, metadata, redis, tenant):

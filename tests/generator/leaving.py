@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from rag.runtime.calls import TENANT
+from rag.runtime.mesh import TENANT
 from rag.runtime.server import serving
 from rag.v1 import generator_pb2, generator_pb2_grpc
 from services.gateway.settings import GatewaySettings
@@ -51,7 +51,7 @@ async def mesh(retriever: str, model: ModelServer) -> AsyncIterator[Mesh]:
     """Serve both for the length of a block."""
     quick = {"port": 0, "lame_duck_ms": 0, "drain_grace_ms": 500}
     async with serving_generator(retriever, openai_base_url=model.base_url) as stub:
-        settings = GatewaySettings(http_port=0, generator_address=f"127.0.0.1:{stub.port}", **quick)
+        settings = GatewaySettings(auth="off", http_port=0, generator_address=f"127.0.0.1:{stub.port}", **quick)
         async with wire(settings) as room, serving(settings, room) as port:
             yield Mesh(room.http_port, port, model)
 
@@ -90,9 +90,7 @@ async def _over_sse(at: Mesh, question: str, state: str) -> Leave:
     """Ask by a bare socket, which can be dropped as a process that dies drops it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", at.http_port, limit=2**16)
     body = json.dumps({"question": question, "stream": True, "max_tokens": _MANY_TOKENS}).encode()
-    head = (
-        f"POST /v1/query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
+    head = f"POST /v1/query HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
     await reader.readuntil(b"stage" if state == "waiting" else b"event: token")
 

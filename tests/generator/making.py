@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from rag.passage import Passage
-from rag.runtime.calls import TENANT
+from rag.runtime.mesh import TENANT
 from rag.runtime.redis import open_redis
 from rag.runtime.server import Mount, Room, serving
 from rag.runtime.settings import ServiceSettings

@@ -266,3 +266,15 @@ async def test_an_embedder_that_is_away_does_not_hold_up(questions, tenant) -> N
             with pytest.raises(RagError):
                 await alike.nearest(tenant, "b", RESTART)
             assert context.remaining_s(0) > 5.0
+
+
+async def test_all_questions_of_one_tenant_are_forgotten(alike, questions, redis, tenant, call) -> None:
+    await alike.note(tenant, "b", "k", RESTART)
+    assert await alike.nearest(tenant, "b", AGAIN) == "k"
+    for number in range(120):
+        await questions.note(tenant, f"s{number}", noted(number), TTL_S)
+    await questions.note(f"{tenant}-other", "s", noted(1), TTL_S)
+    await alike.forget(tenant)
+    assert [key async for key in redis.scan_iter(f"rag:{tenant}:*", 1_000)] == []
+    assert await alike.nearest(tenant, "b", AGAIN) is None
+    assert (await questions.since(f"{tenant}-other", "s", "")).noted

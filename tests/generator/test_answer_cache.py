@@ -133,7 +133,7 @@ async def test_each_tenant_has_its_time_to_live(redis: Redis, room: Room) -> Non
     await other.fill("green")
     assert await other.kept_text() == b""
     lives = [await redis.ttl(key) async for key in redis.scan_iter(f"rag:{room.tenant}:answer*")]
-    assert len(lives) == 3
+    assert len(lives) == 4
     assert all(590 < life <= 600 for life in lives)
 
 

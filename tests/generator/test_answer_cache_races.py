@@ -80,6 +80,39 @@ async def test_forgetting_ends_all_answers_that_used_the_document_and_no_other(r
     assert 60 <= await redis.ttl(f"rag:{tenant}:answers_forgotten:d1") <= 120
 
 
+async def test_forgetting_all_ends_the_answers_of_one_tenant(redis: Redis, tenant: str) -> None:
+    answers, looked = RedisAnswers(redis, 60), look(question("q"), (), Stamp("i", "s", 1))
+    for number in range(1_100):
+        sources = (source(f"d{number % 10}", 1, "sky"),) if number % 2 else ()
+        await answers.keep(tenant, f"k{number}", made(sources, looked, "q"), 60)
+    await answers.keep(f"{tenant}-other", "k", made((), looked, "q"), 60)
+    await redis.delete(f"rag:{tenant}:answer:k7")  # as when its time is over
+    assert await answers.forget_all(tenant) == 1_099
+    assert await answers.forget_all(tenant) == 0
+    assert [key async for key in redis.scan_iter(f"rag:{tenant}:answer:*", 1_000)] == []
+    assert not await redis.exists(f"rag:{tenant}:answers")
+    assert (await answers.read(f"{tenant}-other", "k")).kept
+
+
+async def test_an_answer_in_the_making_is_not_kept_after_forgetting_all(redis: Redis, tenant: str) -> None:
+    room = Room(redis, tenant)
+    room.library.commit("sky", "sky blue")
+    for _ in range(2):
+        async with room.filling("sky"):
+            await room.cache.forget_all(tenant)
+        assert await room.kept_text() == b""
+        await room.fill("sky")
+        assert await room.recall("sky")
+
+
+async def test_answers_whose_time_is_over_leave_the_set_of_all(redis: Redis, tenant: str) -> None:
+    await redis.zadd(f"rag:{tenant}:answers", {"old": 1})
+    entry = made((), look(question("q"), (), Stamp("i", "s", 1)), "q")
+    await RedisAnswers(redis, 60).keep(tenant, "k", entry, 60)
+    assert await redis.zrange(f"rag:{tenant}:answers", 0, -1) == [b"k"]
+    assert 0 < await redis.ttl(f"rag:{tenant}:answers") <= 60
+
+
 async def test_what_was_looked_up_in_another_run_of_the_store_is_not_kept_after_forgetting(
     redis: Redis, tenant: str
 ) -> None:

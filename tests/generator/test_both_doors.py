@@ -16,7 +16,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from rag.ids import new_id
-from rag.runtime.calls import TENANT
+from rag.runtime.mesh import TENANT
 from rag.runtime.server import serving
 from rag.v1 import generator_pb2 as pb
 from rag.v1 import generator_pb2_grpc, passage_pb2
@@ -129,7 +129,7 @@ class Doors:
 async def _open(retriever: str, **settings: Any) -> AsyncIterator[Doors]:
     quick = {"port": 0, "lame_duck_ms": 0, "drain_grace_ms": 500}
     async with serving_generator(retriever, max_retries=0, breaker_failures=1_000, **settings) as generator:
-        chosen = GatewaySettings(http_port=0, generator_address=f"127.0.0.1:{generator.port}", **quick)
+        chosen = GatewaySettings(auth="off", http_port=0, generator_address=f"127.0.0.1:{generator.port}", **quick)
         async with wire(chosen) as room, serving(chosen, room) as port:
             base = f"http://127.0.0.1:{room.http_port}"
             async with (

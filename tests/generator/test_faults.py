@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
-from rag.runtime.calls import TENANT
+from rag.runtime.mesh import TENANT
 from rag.v1 import generator_pb2 as pb
 from tests.doubles.fixtures import ModelServer
 from tests.generator.making import FakeRetriever, kinds, reason_of, serving_generator, text_of, until_error

@@ -39,7 +39,7 @@ async def test_the_events_come_in_order_with_a_sequence_without_gaps(extractive)
     assert events[0].accepted.request_id == "req-1"
     assert events[0].accepted.answer_id.startswith("ans_")
     stages = [event.progress.stage for event in events if event.WhichOneof("event") == "progress"]
-    assert stages == [pb.STAGE_EMBEDDING, pb.STAGE_RETRIEVAL, pb.STAGE_GENERATION]
+    assert stages == [pb.STAGE_EMBEDDING, pb.STAGE_RETRIEVAL, pb.STAGE_EXTRACTION]
 
 
 async def test_without_a_model_sentences_of_the_passages_answer(extractive) -> None:
@@ -54,7 +54,7 @@ async def test_without_a_model_sentences_of_the_passages_answer(extractive) -> N
     usage = events[-2].usage
     assert (usage.provider, usage.model, usage.input_tokens, usage.output_tokens) == ("extractive", "extractive", 0, 0)
     assert (usage.cost_usd, usage.cache_layer, usage.estimated) == (0.0, pb.CACHE_LAYER_NONE, False)
-    assert [s.stage for s in usage.stages] == [pb.STAGE_EMBEDDING, pb.STAGE_RETRIEVAL, pb.STAGE_GENERATION]
+    assert [s.stage for s in usage.stages] == [pb.STAGE_EMBEDDING, pb.STAGE_RETRIEVAL, pb.STAGE_EXTRACTION]
     assert 0 < usage.first_token_ms <= usage.total_ms
     assert events[-1].done.finish_reason == pb.FINISH_REASON_STOP
 
@@ -67,6 +67,7 @@ async def test_the_sources_are_the_passages_given_to_the_model(extractive) -> No
         (2, "p2", "Title 2", GRASS),
     ]
     assert (sources[1].passage.version, sources[1].passage.char_start, sources[1].score) == (3, 200, 0.5)
+    assert (sources[1].dense_score, sources[1].HasField("keyword_score")) == (pytest.approx(0.9), False)
 
 
 async def test_the_parameters_of_the_search_are_passed_on(extractive, retriever: FakeRetriever) -> None:

@@ -253,3 +253,17 @@ async def test_a_cancel_while_waiting_closes_the_http_request(chat: OpenAIChat, 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await model_server.wait_disconnect())["chunks"] == 0
+
+
+@pytest.mark.parametrize("status", [400, 401, 422, 500])
+async def test_a_server_that_repeats_key_and_prompt_is_not_repeated(
+    chat: OpenAIChat, model_server: ModelServer, status: int
+) -> None:
+    """What is behind an error is logged."""
+    model_server.script(status=status, echo=True, error_code="bad_thing")
+    _, error = await collect(chat)
+    assert isinstance(error, RagError)
+    told = f"{error!r} {error.__cause__!r} {error.__cause__.__cause__!r}"
+    assert f"{status}, 'bad_thing'" in told
+    assert "sk-test" not in told
+    assert "sky" not in told

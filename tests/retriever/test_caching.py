@@ -25,7 +25,7 @@ from services.retriever.retrieval.filters import AnyOf, Condition, Equals, Filte
 from services.retriever.retrieval.query import Mode, Query
 from services.retriever.retrieval.ranking import Ranked
 from services.retriever.retrieval.unchanged import Answer, Live
-from tests.retriever.room import LetterEmbedder, Retriever, embedder, fresh_database, retriever, value
+from tests.retriever.room import LetterEmbedder, Retriever, embedder, fresh_database, of, retriever, value
 from tests.waiting import until
 
 TEXTS = ["the pump is running hot", "a valve leaks water", "the bridge is made of stone", "apples grow on trees"]
@@ -287,6 +287,48 @@ async def test_the_count_of_changes_is_read_with_the_ranking(redis, tenant: str)
     assert await RedisRetrievals(redis, 0).read(tenant, "k") == Kept(4, None)
     await RedisRetrievals(redis, 0).keep(tenant, "other", ranking)
     assert await redis.exists(f"rag:{tenant}:retrieval:other") == 0
+
+
+async def test_all_rankings_of_one_tenant_are_forgotten(redis, tenant: str) -> None:
+    retrievals, ranking = RedisRetrievals(redis, 60), Ranking(3, [Ranked(Place("d", 1, 0), 0.5)], 1, 2)
+    for number in range(1_100):
+        await retrievals.keep(tenant, f"k{number}", ranking)
+    await retrievals.keep(f"{tenant}-other", "k", ranking)
+    await redis.delete(f"rag:{tenant}:retrieval:k7")  # as when its time is over
+    assert await retrievals.forget(tenant) == 1_099
+    assert await retrievals.forget(tenant) == 0
+    assert [key async for key in redis.scan_iter(f"rag:{tenant}:retrieval*", 1_000)] == [
+        f"rag:{tenant}:retrievals_epoch".encode()
+    ]
+    assert (await retrievals.read(f"{tenant}-other", "k")).ranking == ranking
+
+
+async def test_a_ranking_in_the_making_is_not_kept_after_forgetting(redis, tenant: str) -> None:
+    retrievals, ranking = RedisRetrievals(redis, 60), Ranking(0, [Ranked(Place("d", 1, 0), 0.5)], 1, 2)
+    for _ in range(2):
+        before = await retrievals.read(tenant, "k")
+        await retrievals.forget(tenant)
+        await retrievals.keep(tenant, "k", ranking, before.epoch)
+        after = await retrievals.read(tenant, "k")
+        assert after.ranking is None
+        await retrievals.keep(tenant, "k", ranking, after.epoch)
+        assert (await retrievals.read(tenant, "k")).ranking == ranking
+
+
+async def test_rankings_whose_time_is_over_leave_the_set(redis, tenant: str) -> None:
+    ranking = Ranking(0, [Ranked(Place("d", 1, 0), 0.5)], 1, 2)
+    await redis.zadd(f"rag:{tenant}:retrievals", {"old": 1})
+    await RedisRetrievals(redis, 60).keep(tenant, "k", ranking)
+    assert await redis.zrange(f"rag:{tenant}:retrievals", 0, -1) == [b"k"]
+    assert 0 < await redis.ttl(f"rag:{tenant}:retrievals") <= 60
+
+
+async def test_forgotten_rankings_are_searched_for_anew(room: Retriever, tenant: str) -> None:
+    await room.index(tenant, "d1", ["water"])
+    await answered(room, tenant, "water")
+    said = await room.stub.ForgetRankings(pb.ForgetRankingsRequest(), metadata=of(tenant))
+    _, summary = await answered(room, tenant, "water")
+    assert (said.forgotten, summary.from_cache) == (1, False)
 
 
 def test_equal_questions_have_one_key() -> None:

@@ -25,6 +25,7 @@ from services.retriever.retrieval.contact import Contact
 from services.retriever.retrieval.last_known import LastKnown
 from services.retriever.retrieval.unchanged import Answer, Live, Unchanged
 from tests.clock import Clock
+from tests.process_table import stop
 from tests.redis_server import running_redis
 from tests.retriever.room import LetterEmbedder, Retriever, document, embedder, header, of, reason, retriever
 from tests.waiting import until
@@ -133,7 +134,7 @@ async def test_a_hanging_index_is_named_within_the_deadline(room: Retriever, ten
     await room.index(tenant, "d1", ["water"])
     await answered(room, tenant, "water")
     engine = room.engine()
-    engine.suspend()
+    stop(engine.pid)
     try:
         modes = (pb.RETRIEVAL_MODE_HYBRID, pb.RETRIEVAL_MODE_DENSE, pb.RETRIEVAL_MODE_KEYWORD)
         for query in ("water", "another"):  # the first one comes from the cache, but its passages do not
@@ -155,7 +156,10 @@ async def test_without_redis_searches_go_on_with_what_was_known_last(
     await room.index(tenant, "changed", ["water that is"])
     await room.delete(tenant, "deleted")
     redis = await own_redis.process()
-    redis.send_signal(harm)
+    if harm is signal.SIGSTOP:
+        stop(redis.pid)
+    else:
+        redis.kill()
     for mode in (pb.RETRIEVAL_MODE_HYBRID, pb.RETRIEVAL_MODE_DENSE, pb.RETRIEVAL_MODE_KEYWORD):
         # Known without a look at the catalogue since: this process wrote it.
         expected = (["water kept", "water that is"], ["CATALOGUE_STALE"])

@@ -33,6 +33,7 @@ from services.retriever.parts import Batch
 from services.retriever.passages import Model, Place, Scalar
 from services.retriever.retrieval.filters import AnyOf, Condition, Equals, Filter, NotEquals, Within
 from services.retriever.retrieval.legs import Scope
+from tests.process_table import stop
 from tests.retriever.milvus_server import COMMAND, MISSING, MilvusServer
 from tests.waiting import until
 
@@ -473,7 +474,7 @@ async def test_a_server_that_is_away_is_unavailable_in_time(tmp_path: Path) -> N
 async def test_an_engine_that_hangs_is_unavailable_in_time(alone: Engine) -> None:
     index = await alone.store.open(named("passages_a"))
     await write(index, "t", "d", ["water"])
-    os.kill(alone.pid, signal.SIGSTOP)
+    stop(alone.pid)
     try:
         await unavailable_in_time(index)
     finally:

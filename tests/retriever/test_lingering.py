@@ -14,7 +14,7 @@ from rag.backup.restoring import _taken
 from rag.runtime.errors import FailedPrecondition
 from rag.v1 import retriever_pb2 as pb
 from services.retriever.adapters.milvus_lite_child import MilvusLiteChild
-from tests.process_table import arguments
+from tests.process_table import arguments, stop
 from tests.retriever.process import Started, engine_of, started
 from tests.retriever.room import batch, document, embedder, fresh_database, header, of
 from tests.waiting import until
@@ -143,7 +143,7 @@ async def test_an_engine_that_does_not_answer_is_replaced(restarts: Restarts, te
     process, engine, stub = await restarts.start()
     await index(stub, tenant, "d0")
     await end(process, signal.SIGTERM)
-    engine.suspend()
+    stop(engine.pid)
     _, other, stub = await restarts.start()
     assert other != engine
     assert await found(stub, tenant) == ["water d0"]
@@ -168,7 +168,7 @@ async def test_an_engine_in_the_midst_of_a_write_does_not_outlive_its_retriever(
     process, engine, stub = await restarts.start()
     call = stub.Index(metadata=of(tenant), timeout=30)
     await call.write(header("d1"))
-    engine.suspend()
+    stop(engine.pid)
     await call.write(batch(["lost water"] * 100))
     with pytest.raises(TimeoutError):  # the engine has it, and does not answer
         async with asyncio.timeout(0.5):

@@ -96,7 +96,7 @@ class NoCache:
     async def read(self, tenant, key):
         return Kept(0, None)
 
-    async def keep(self, tenant, key, ranking):
+    async def keep(self, tenant, key, ranking, epoch):
         pass
 
 

@@ -16,6 +16,7 @@ from openai.types import CreateEmbeddingResponse
 
 from rag.runtime.backoff import retrying
 from rag.runtime.errors import Internal, Overloaded, RagError, Unavailable
+from rag.runtime.wordless import wordless
 from rag.vectors import Vectors
 from services.embedder import metrics
 from services.embedder.adapters.openai_errors import translate
@@ -136,7 +137,7 @@ class OpenaiModel:
                 model=options.model, input=texts, encoding_format="base64", dimensions=dimensions
             )
         except APIError as error:
-            raise await self._heeded(translate(error)) from error
+            raise await self._heeded(translate(error)) from wordless(error)
         except ValueError as error:  # an answer that is not JSON
             raise _invalid("It cannot be read.") from error
 

@@ -38,7 +38,7 @@ class GrpcRetriever:
             async for event in events:
                 kind = event.WhichOneof("event")
                 if kind == "hit":
-                    yield Hit(from_proto(event.hit.passage), event.hit.title, event.hit.score)
+                    yield _hit(event.hit)
                 elif kind == "progress" and event.progress.stage in _STAGES:
                     yield _STAGES[event.progress.stage]
                 elif kind == "summary":
@@ -46,6 +46,13 @@ class GrpcRetriever:
                         yield Notice(notice.code, notice.message)
                     return
         raise Unavailable("The search ended before its summary.", "RETRIEVAL_CUT")
+
+
+def _hit(hit: retriever_pb2.Hit) -> Hit:
+    legs = [
+        getattr(hit, leg) if hit.HasField(leg) else None for leg in ("dense_score", "keyword_score", "rerank_score")
+    ]
+    return Hit(from_proto(hit.passage), hit.title, hit.score, *legs)
 
 
 def _request(question: Question) -> retriever_pb2.RetrieveRequest:

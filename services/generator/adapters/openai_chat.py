@@ -12,6 +12,7 @@ import httpx2
 from openai import APIError, AsyncOpenAI, DefaultAioHttpClient, DefaultAsyncHttpxClient
 
 from rag.runtime.logs import get_logger
+from rag.runtime.wordless import wordless
 from services.generator.adapters.openai_answer import OpenAIAnswer
 from services.generator.adapters.openai_errors import ModelServerError, retry_after_s, translated
 from services.generator.adapters.openai_lines import OpenAILines
@@ -60,7 +61,7 @@ class OpenAIChat:
                         if answer.is_whole or answer.is_too_long:
                             break
         except _FAILURES as error:
-            raise translated(error, began=answer.began) from error
+            raise translated(error, began=answer.began) from wordless(error)
         yield answer.finish()
 
     async def _take_rest(self, pieces: AsyncIterator[bytes], lines: OpenAILines, answer: OpenAIAnswer) -> None:

@@ -1,4 +1,4 @@
-"""Answers in Redis: each a hash, and for each document a set of the answers made from it."""
+"""Answers in Redis: each a hash, a set of all of a tenant, and for each document a set of the answers made from it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 
 from rag.catalogue_state import STATE, changes_key, commits_key
 from rag.passage import Passage
@@ -18,26 +19,28 @@ from services.generator.caching.answers import Reading
 from services.generator.caching.entries import Entry, Kept, Stamp
 from services.generator.events import Checks, Citation, FinishReason, Source, Token
 
-_FORMAT = 1
+_FORMAT = 2
 """Grows when entries change their shape; what was written in another one is not there."""
 _LARGEST_BYTES = 262_144
 _TIMEOUT_S = 0.5
 _FORGET_AT_ONCE = 500
 
-# KEYS: changes and commits of the tenant, the answer.
+# KEYS: changes and commits of the tenant, the answer, the tenant's epoch.
 _READ = (
     STATE
     + """
 local mark, stamp, body = unpack(redis.call('HMGET', KEYS[3], 'mark', 'stamp', 'body'))
-return {state, redis.call('GET', KEYS[2]) or '0', mark, stamp, body}
+return {state, redis.call('GET', KEYS[2]) or '0', redis.call('GET', KEYS[4]) or '', mark, stamp, body}
 """
 )
 
-# KEYS: the answer, then for each document its answers and the mark that it was forgotten. ARGV: mark, stamp, body, the documents between
-# spaces, seconds to live, digest, index, commits. Nothing is kept that was looked up before one of the documents was forgotten: its text
-# would come back. Answers whose time is over leave the sets here, so these do not outgrow what there is.
+# KEYS: the answer, the tenant's epoch, all its answers, then for each document the mark that it was forgotten and its answers. ARGV: mark,
+# stamp, body, the documents between spaces, seconds to live, digest, index, commits, epoch. Nothing is kept that was looked up before one
+# of the documents was forgotten, or all answers were: its text would come back. Answers whose time is over leave the sets here, so these
+# do not outgrow what there is.
 _KEEP = """
-for at = 3, #KEYS, 2 do
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[9] then return 0 end
+for at = 4, #KEYS, 2 do
   local commits, index = string.match(redis.call('GET', KEYS[at]) or '', '^(%d+) (.*)$')
   if commits and (index ~= ARGV[7] or tonumber(ARGV[8]) <= tonumber(commits)) then return 0 end
 end
@@ -45,7 +48,7 @@ local time = redis.call('TIME')
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'mark', ARGV[1], 'stamp', ARGV[2], 'body', ARGV[3], 'documents', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
-for at = 2, #KEYS, 2 do
+for at = 3, #KEYS, 2 do
   redis.call('ZREMRANGEBYSCORE', KEYS[at], '-inf', '(' .. time[1])
   redis.call('ZADD', KEYS[at], time[1] + ARGV[5], ARGV[6])
   if redis.call('TTL', KEYS[at]) < tonumber(ARGV[5]) then redis.call('EXPIRE', KEYS[at], ARGV[5]) end
@@ -78,9 +81,37 @@ return {#digests, erased}
 """
 
 
+# KEYS: all answers of the tenant. ARGV: what the keys of answers begin with, how many at once. Returns how many were looked at and how
+# many erased.
+_FORGET_ALL = """
+local digests, erased = redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1), 0
+for _, digest in ipairs(digests) do
+  erased = erased + redis.call('UNLINK', ARGV[1] .. digest)
+  redis.call('ZREM', KEYS[1], digest)
+end
+return {#digests, erased}
+"""
+
+# KEYS: the epoch. ARGV: its seconds to live. The clock makes each another one.
+_NEXT_EPOCH = """
+local time = redis.call('TIME')
+redis.call('SET', KEYS[1], time[1] .. '.' .. time[2], 'EX', ARGV[1])
+"""
+
+
 def answer_key(tenant: str, digest: str) -> str:
     """Return the key of an answer (hash: mark, stamp, body, documents). It expires."""
     return f"rag:{tenant}:answer:{digest}"
+
+
+def answers_key(tenant: str) -> str:
+    """Return the key of all answers of a tenant (sorted set: digest, by when it expires in seconds). It expires."""
+    return f"rag:{tenant}:answers"
+
+
+def epoch_key(tenant: str) -> str:
+    """Return the key of what is another one since all answers were forgotten (text). It expires."""
+    return f"rag:{tenant}:answers_epoch"
 
 
 def answers_of_key(tenant: str, document_id: str) -> str:
@@ -108,29 +139,31 @@ class RedisAnswers:
         self._keep = redis.register_script(_KEEP)
         self._settle = redis.register_script(_SETTLE)
         self._forget = redis.register_script(_FORGET)
+        self._forget_all = redis.register_script(_FORGET_ALL)
+        self._next_epoch = redis.register_script(_NEXT_EPOCH)
 
     async def read(self, tenant: str, key: str) -> Reading:
         """Return the state of the catalogue and what is kept under `key`."""
-        keys = [changes_key(tenant), commits_key(tenant), answer_key(tenant, key)]
+        keys = [changes_key(tenant), commits_key(tenant), answer_key(tenant, key), epoch_key(tenant)]
         async with _reached():
             found: Any = await self._read(keys=keys)
-        state, commits, *kept = found  # what Lua has not ends the list
+        state, commits, epoch, *kept = found  # what Lua has not ends the list
         entry = decoded(kept[1], kept[2]) if len(kept) == 3 and all(kept) else None
-        return Reading(state.decode(), int(commits), Kept(entry, kept[0].decode()) if entry else None)
+        return Reading(state.decode(), int(commits), Kept(entry, kept[0].decode()) if entry else None, epoch.decode())
 
-    async def keep(self, tenant: str, key: str, entry: Entry, ttl_s: int) -> bool:
-        """Keep an entry unless it is too large, or made before one of its documents was forgotten."""
+    async def keep(self, tenant: str, key: str, entry: Entry, ttl_s: int, epoch: str = "") -> bool:
+        """Keep an entry unless it is too large, made before one of its documents was forgotten, or in another epoch."""
         body = encoded(entry)
         if body is None or len(body) > _LARGEST_BYTES:
             return False
         documents = sorted({document_id for document_id, _ in entry.versions()})
-        keys = [answer_key(tenant, key)]
+        keys = [answer_key(tenant, key), epoch_key(tenant), answers_key(tenant)]
         for document_id in documents:
-            keys += (answers_of_key(tenant, document_id), forgotten_key(tenant, document_id))
+            keys += (forgotten_key(tenant, document_id), answers_of_key(tenant, document_id))
         stamp, mark = entry.stamp, hashlib.sha256(body).hexdigest()
         said: list[str | bytes | int] = [mark, _stamp(stamp), body, " ".join(documents), ttl_s]
         async with _reached():
-            return bool(await self._keep(keys=keys, args=[*said, key, stamp.index, stamp.commits]))
+            return bool(await self._keep(keys=keys, args=[*said, key, stamp.index, stamp.commits, epoch]))
 
     async def settle(self, tenant: str, key: str, kept: Kept, stamp: Stamp | None) -> None:
         """Give the entry that was read another stamp, or remove it."""
@@ -142,12 +175,13 @@ class RedisAnswers:
         keys = [answers_of_key(tenant, document_id), forgotten_key(tenant, document_id)]
         mark = f"{stamp.commits} {stamp.index}"
         args: list[str | int] = [answer_key(tenant, ""), document_id, mark, self._mark_s, _FORGET_AT_ONCE]
-        looked_at, forgotten = _FORGET_AT_ONCE, 0
-        while looked_at == _FORGET_AT_ONCE:
-            async with _reached():
-                looked_at, erased = await self._forget(keys=keys, args=args)
-            forgotten += erased
-        return forgotten
+        return await _erased(self._forget, keys, args)
+
+    async def forget_all(self, tenant: str) -> int:
+        """Begin another epoch and erase all entries, some at a time."""
+        async with _reached():
+            await self._next_epoch(keys=[epoch_key(tenant)], args=[self._mark_s])
+        return await _erased(self._forget_all, [answers_key(tenant)], [answer_key(tenant, ""), _FORGET_AT_ONCE])
 
 
 def encoded(entry: Entry) -> bytes | None:
@@ -178,6 +212,16 @@ def decoded(stamp: bytes, body: bytes) -> Entry | None:
         )
     except (ValueError, TypeError, KeyError):
         return None
+
+
+async def _erased(script: AsyncScript, keys: list[str], args: list[str | int]) -> int:
+    """Run a script until it looked at fewer answers than it may at once; return how many it erased."""
+    looked_at, total = _FORGET_AT_ONCE, 0
+    while looked_at == _FORGET_AT_ONCE:
+        async with _reached():
+            looked_at, erased = await script(keys=keys, args=args)
+        total += erased
+    return total
 
 
 def _stamp(stamp: Stamp) -> bytes:

@@ -13,6 +13,9 @@ from rag.runtime.redis import reached
 from rag.vectors import pack, unpack
 from services.generator.caching.mirrors import MAX_QUESTIONS, Noted, Update
 
+_SPACES_S = 7 * 24 * 3600
+"""Longer than answers are kept."""
+_AT_ONCE = 100
 _AWAY = ("The answered questions are not reachable.", "QUESTIONS_UNAVAILABLE")
 
 
@@ -40,8 +43,28 @@ class RedisQuestions:
         async with self._redis.pipeline(transaction=True) as both:
             both.xadd(key, fields, maxlen=MAX_QUESTIONS, approximate=True)
             both.expire(key, ttl_s)
+            both.sadd(spaces_key(tenant), space)
+            both.expire(spaces_key(tenant), max(ttl_s, _SPACES_S))
             with reached(*_AWAY):
                 await both.execute()
+
+    async def forget(self, tenant: str) -> None:
+        """Erase all questions of a tenant; Unavailable when they cannot be reached."""
+        with reached(*_AWAY):
+            while spaces := await self._some(tenant):
+                async with self._redis.pipeline(transaction=True) as both:
+                    both.unlink(*(questions_key(tenant, space.decode()) for space in spaces))
+                    both.srem(spaces_key(tenant), *spaces)
+                    await both.execute()
+
+    async def _some(self, tenant: str) -> list[bytes]:
+        found: Any = await self._redis.srandmember(spaces_key(tenant), _AT_ONCE)
+        return list(found)
+
+
+def spaces_key(tenant: str) -> str:
+    """Return the key of the spaces in which a tenant's questions are (set). It expires."""
+    return f"rag:{tenant}:question_spaces"
 
 
 def questions_key(tenant: str, space: str) -> str:

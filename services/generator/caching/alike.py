@@ -48,6 +48,9 @@ class Questions(Protocol):
     async def note(self, tenant: str, space: str, noted: Noted, ttl_s: int) -> None:
         """Keep a question; those of its space are gone when none is noted for `ttl_s` seconds. Raises Unavailable."""
 
+    async def forget(self, tenant: str) -> None:
+        """Erase all questions of a tenant, some spaces at a time. Raises Unavailable."""
+
 
 class Alike:
     """Finds the kept answer to a question of the same meaning.
@@ -107,6 +110,14 @@ class Alike:
             embedded = await self._embed(tenant, question_text)
             noted = Noted("", key, question_text, embedded.vector)
             await self._questions.note(tenant, _space(bucket, embedded.model), noted, ttl_s)
+
+    async def forget(self, tenant: str) -> None:
+        """Erase the questions of a tenant; what other processes have copies of leads to no answer any more.
+
+        Raises:
+            Unavailable: the store is away.
+        """
+        await self._questions.forget(tenant)
 
     async def _embed(self, tenant: str, text: str) -> Embedded:
         """Return the vector of a text, the one made a moment ago if there is one: who looks up in vain takes note next."""

@@ -34,6 +34,8 @@ class Reading:
     state: str
     commits: int
     kept: Kept | None
+    epoch: str = ""
+    """Another one since all answers were forgotten."""
 
 
 class Answers(Protocol):
@@ -42,8 +44,8 @@ class Answers(Protocol):
     async def read(self, tenant: str, key: str) -> Reading:
         """Return the state of the catalogue and what is kept under `key`: nothing, when it cannot be understood any more."""
 
-    async def keep(self, tenant: str, key: str, entry: Entry, ttl_s: int) -> bool:
-        """Keep an entry; return False when it is too large, or made before one of its documents was forgotten."""
+    async def keep(self, tenant: str, key: str, entry: Entry, ttl_s: int, epoch: str = "") -> bool:
+        """Keep an entry; return False when it is too large, made before one of its documents was forgotten, or in another epoch."""
 
     async def settle(self, tenant: str, key: str, kept: Kept, stamp: Stamp | None) -> None:
         """Give the entry that was read another stamp, or with None remove it; do nothing when it is another one by now."""
@@ -54,6 +56,9 @@ class Answers(Protocol):
         Return how many were erased.
         """
 
+    async def forget_all(self, tenant: str) -> int:
+        """Begin another epoch and erase all entries, some at a time; return how many were erased."""
+
 
 class Alike(Protocol):
     """Finds questions of the same meaning."""
@@ -63,6 +68,9 @@ class Alike(Protocol):
 
     async def note(self, tenant: str, bucket: str, key: str, question_text: str) -> None:
         """Take note of a question whose answer is kept under `key`."""
+
+    async def forget(self, tenant: str) -> None:
+        """Erase the questions of a tenant. Raises Unavailable."""
 
 
 class AnswerCache:
@@ -112,7 +120,8 @@ class AnswerCache:
         index = await self._freshness.index(tenant, run)
         looked = look(question, self._ground(), Stamp(index, "", 0))
         reading = await self._answers.read(tenant, looked.key)
-        return replace(looked, stamp=Stamp(index, reading.state, reading.commits), kept=reading.kept)
+        stamp = Stamp(index, reading.state, reading.commits)
+        return replace(looked, stamp=stamp, kept=reading.kept, epoch=reading.epoch)
 
     async def recall(self, tenant: str, looked: Looked, question: Question) -> Entry | None:
         """Return the answer that was given to this question, if it is still true."""
@@ -141,7 +150,8 @@ class AnswerCache:
             return
         step = "answer_not_kept"
         try:
-            is_kept = await self._answers.keep(tenant, looked.key, replace(entry, stamp=looked.stamp), ttl_s)
+            made = replace(entry, stamp=looked.stamp)
+            is_kept = await self._answers.keep(tenant, looked.key, made, ttl_s, looked.epoch)
             step = "question_not_noted"
             if is_kept and self._alike and not question.history:
                 await self._alike.note(tenant, looked.bucket, looked.key, question.text)
@@ -157,6 +167,18 @@ class AnswerCache:
         # The state as it is with the document gone: what was looked up before this may still be on its way into the cache.
         stamp = (await self._catalogue.check(tenant, (), None)).stamp
         forgotten = await self._answers.forget(tenant, document_id, stamp)
+        metrics.ANSWERS_FORGOTTEN.inc(forgotten)
+        return forgotten
+
+    async def forget_all(self, tenant: str) -> int:
+        """Erase all answers of a tenant, and keep none that are in the making; return how many there were.
+
+        Raises:
+            Unavailable: it could not be done; do it again.
+        """
+        if self._alike:
+            await self._alike.forget(tenant)
+        forgotten = await self._answers.forget_all(tenant)
         metrics.ANSWERS_FORGOTTEN.inc(forgotten)
         return forgotten
 

@@ -33,6 +33,8 @@ class Looked:
     """As the key, without the words of the question."""
     stamp: Stamp
     kept: Kept | None = None
+    epoch: str = ""
+    """Another one since all answers of the tenant were forgotten."""
 
 
 @dataclass(frozen=True, slots=True)

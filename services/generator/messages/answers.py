@@ -16,6 +16,7 @@ _STAGES = {
     events.Stage.EMBEDDING: pb.STAGE_EMBEDDING,
     events.Stage.RETRIEVAL: pb.STAGE_RETRIEVAL,
     events.Stage.GENERATION: pb.STAGE_GENERATION,
+    events.Stage.EXTRACTION: pb.STAGE_EXTRACTION,
 }
 _REASONS = {
     events.FinishReason.STOP: pb.FINISH_REASON_STOP,
@@ -52,7 +53,15 @@ def _sources(sequence: int, event: events.Sources) -> pb.GenerateResponse:
 
 def _source(source: events.Source) -> pb.Source:
     passage = passage_to_proto(source.passage)
-    return pb.Source(number=source.number, passage=passage, title=source.title, score=source.score)
+    return pb.Source(
+        number=source.number,
+        passage=passage,
+        title=source.title,
+        score=source.score,
+        dense_score=source.dense_score,
+        keyword_score=source.keyword_score,
+        rerank_score=source.rerank_score,
+    )
 
 
 def _token(sequence: int, event: events.Token) -> pb.GenerateResponse:

@@ -160,7 +160,8 @@ class Prompts:
 
 
 def _numbered(number: int, hit: Hit) -> Source:
-    return Source(number, hit.passage, hit.title, hit.score)
+    legs = hit.dense_score, hit.keyword_score, hit.rerank_score
+    return Source(number, hit.passage, hit.title, hit.score, *legs)
 
 
 def _block(boundary: str, source: Source) -> str:

@@ -77,6 +77,11 @@ class Providers:
         return self._providers[0].model.provider
 
     @property
+    def ask_models(self) -> bool:
+        """Whether one of them does more than quote."""
+        return not all(provider.is_extraction for provider in self._providers)
+
+    @property
     def identity(self) -> tuple[str, ...]:
         """What an answer without a notice depends on: name and model of the one that is asked first."""
         model = self._providers[0].model

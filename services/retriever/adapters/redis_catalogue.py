@@ -9,9 +9,19 @@ from typing import Any
 from redis.asyncio import Redis
 
 from rag.catalogue_state import STATE, changes_key
-from services.retriever.adapters.redis_keys import document_key, documents_key, passages_field, translated
-from services.retriever.catalogue import Document
+from services.retriever.adapters import redis_scripts as scripts
+from services.retriever.adapters.redis_keys import (
+    document_key,
+    documents_key,
+    passages_field,
+    stored_key,
+    translated,
+)
+from services.retriever.catalogue import Document, Stored
 from services.retriever.retrieval.unchanged import Answer, Live
+
+_COUNTED_AT_ONCE = 500
+_COUNT_TRUSTED_S = 7 * 24 * 3600
 
 # KEYS: changes, a document's without its id. ARGV: the state that is known, ids between spaces. Return the state and, when none other is
 # known, version and title of each document, as JSON: one text is read much faster than as many answers.
@@ -34,7 +44,7 @@ return cjson.encode(answer)
 
 
 class RedisCatalogue:
-    """Documents and live versions; each method is one round trip or two.
+    """Documents and live versions; each method is one round trip or two, but for a first count.
 
     Args:
         redis: The catalogue's Redis.
@@ -45,6 +55,7 @@ class RedisCatalogue:
         self._redis = redis
         self._collection = collection
         self._live = redis.register_script(_LIVE)
+        self._stored = redis.register_script(scripts.STORED)
 
     async def ping(self) -> bool:
         """Return True when Redis answers."""
@@ -70,6 +81,18 @@ class RedisCatalogue:
                 entries = await pipeline.execute() if ranked else []
         found, live = zip(ranked, entries, strict=True), self._collection()
         return [(int(score), parse(member.decode(), fields, live)) for (member, score), fields in found if fields]
+
+    async def stored(self, tenant: str) -> Stored:
+        """Return what a tenant stores. The first call counts, some documents at a time; later ones find the count."""
+        keys, args = (
+            [documents_key(tenant), stored_key(tenant), document_key(tenant, "")],
+            [_COUNTED_AT_ONCE, _COUNT_TRUSTED_S],
+        )
+        counted: list[int] = []
+        with translated():
+            while not counted:
+                counted = await self._stored(keys=keys, args=args)
+        return Stored(*counted)
 
     async def live(self, tenant: str, document_ids: Collection[str], state: str = "") -> Answer:
         """Return the live versions of these documents, in one reading; those that do not exist are left out.

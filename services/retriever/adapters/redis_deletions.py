@@ -16,6 +16,7 @@ from services.retriever.adapters.redis_keys import (
     DELETIONS,
     REMEMBERED_S,
     documents_key,
+    stored_key,
     translated,
     unbarred,
     version_keys,
@@ -38,7 +39,7 @@ class RedisDeletions:
 
     async def delete(self, tenant: str, document_id: str) -> Deleted:
         """Remove a document for every reader and begin its erasure, in one step."""
-        changes = [changes_key(tenant), CHANGES, BARRIER]
+        changes = [changes_key(tenant), CHANGES, BARRIER, stored_key(tenant)]
         keys = [*version_keys(tenant, document_id), documents_key(tenant), *changes]
         now_ms = int(self._clock() * 1000)
         args: list[str | int] = [f"{tenant}/{document_id}", now_ms, document_id, REMEMBERED_S, _CALLERS_US]

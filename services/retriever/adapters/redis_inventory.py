@@ -21,6 +21,7 @@ from services.retriever.adapters.redis_keys import (
     document_key,
     documents_key,
     passages_field,
+    stored_key,
     translated,
 )
 from services.retriever.adapters.redis_listing import tenants_with_documents
@@ -142,7 +143,8 @@ class RedisInventory:
             return 0
         async with self._redis.pipeline(transaction=False) as pipeline:
             for document_id in document_ids:
-                keys = [document_key(tenant, document_id), documents_key(tenant), commits_key(tenant)]
+                listing = [documents_key(tenant), commits_key(tenant), stored_key(tenant)]
+                keys = [document_key(tenant, document_id), *listing]
                 await script(keys=keys, args=[document_id], client=pipeline)
             return sum(map(int, await pipeline.execute()))
 

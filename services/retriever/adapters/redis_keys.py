@@ -54,6 +54,14 @@ def documents_key(tenant: str) -> str:
     return f"rag:{tenant}:documents"
 
 
+def stored_key(tenant: str) -> str:
+    """Return the key of the count of what a tenant stores (hash: documents, bytes, and through which commit it is complete, or `all`).
+
+    It expires, and is counted anew then: whatever made it wrong, it is right again after that.
+    """
+    return f"rag:{tenant}:stored"
+
+
 def versions_key(tenant: str, document_id: str) -> str:
     """Return the key of a document's versions; it outlives the document.
 
@@ -101,6 +109,16 @@ def passages_field(collection: str) -> str:
 def retrieval_key(tenant: str, digest: str) -> str:
     """Return the key of what a search found (string); `digest` stands for all that it depends on. It expires."""
     return f"rag:{tenant}:retrieval:{digest}"
+
+
+def retrievals_key(tenant: str) -> str:
+    """Return the key of all that searches of a tenant found (sorted set: digest, by when it expires in seconds). It expires."""
+    return f"rag:{tenant}:retrievals"
+
+
+def retrievals_epoch_key(tenant: str) -> str:
+    """Return the key of what is another one since all of that was forgotten (text). It expires."""
+    return f"rag:{tenant}:retrievals_epoch"
 
 
 def translated() -> AbstractContextManager[None]:

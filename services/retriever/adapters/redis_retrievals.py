@@ -8,14 +8,42 @@ from typing import Any
 from redis.asyncio import Redis
 
 from rag.catalogue_state import changes_key
-from services.retriever.adapters.redis_keys import retrieval_key, translated
+from services.retriever.adapters.redis_keys import retrieval_key, retrievals_epoch_key, retrievals_key, translated
 from services.retriever.passages import Place
 from services.retriever.retrieval.caching import Kept, Ranking
 from services.retriever.retrieval.ranking import Ranked
 
+_EPOCH_S = 3_600
+"""Longer than any search takes."""
+_AT_ONCE = 500
+
+# KEYS: the ranking, all rankings of the tenant, its epoch. ARGV: the ranking, seconds to live, digest, epoch. Rankings whose time is over
+# leave the set here, so it does not outgrow what there is.
+_KEEP = """
+if (redis.call('GET', KEYS[3]) or '') ~= ARGV[4] then return end
+local now = redis.call('TIME')[1]
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. now)
+redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+"""
+
+# KEYS: all rankings, the epoch. ARGV: what the keys of rankings begin with, how many at once, the epoch's seconds to live. The clock makes
+# each epoch another one. Returns how many were looked at and how many erased.
+_FORGET = """
+local time, erased = redis.call('TIME'), 0
+redis.call('SET', KEYS[2], time[1] .. '.' .. time[2], 'EX', ARGV[3])
+local digests = redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1)
+for _, digest in ipairs(digests) do
+  erased = erased + redis.call('UNLINK', ARGV[1] .. digest)
+  redis.call('ZREM', KEYS[1], digest)
+end
+return {#digests, erased}
+"""
+
 
 class RedisRetrievals:
-    """One string per ranking, which expires by itself. Each method is one round trip.
+    """One string per ranking, which expires by itself. Each method is one round trip, but for forgetting many.
 
     Args:
         redis: The catalogue's Redis, which counts the changes too.
@@ -25,18 +53,34 @@ class RedisRetrievals:
     def __init__(self, redis: Redis, ttl_s: int) -> None:
         self._redis = redis
         self._ttl_s = ttl_s
+        self._keep = redis.register_script(_KEEP)
+        self._forget = redis.register_script(_FORGET)
 
     async def read(self, tenant: str, key: str) -> Kept:
-        """Return the tenant's count of changes now, and what is kept under `key`."""
+        """Return the tenant's count of changes now, what is kept under `key`, and the epoch."""
         with translated():
-            changes, kept = await self._redis.mget(changes_key(tenant), retrieval_key(tenant, key))
-        return Kept(int(changes or 0), decoded(kept) if kept and self._ttl_s else None)
+            keys = changes_key(tenant), retrieval_key(tenant, key), retrievals_epoch_key(tenant)
+            found: Any = await self._redis.mget(*keys)
+        changes, kept, epoch = found
+        return Kept(int(changes or 0), decoded(kept) if kept and self._ttl_s else None, (epoch or b"").decode())
 
-    async def keep(self, tenant: str, key: str, ranking: Ranking) -> None:
-        """Keep a ranking under `key`."""
+    async def keep(self, tenant: str, key: str, ranking: Ranking, epoch: str = "") -> None:
+        """Keep a ranking under `key`, unless its search began in another epoch."""
         if self._ttl_s:
+            keys = [retrieval_key(tenant, key), retrievals_key(tenant), retrievals_epoch_key(tenant)]
             with translated():
-                await self._redis.set(retrieval_key(tenant, key), encoded(ranking), ex=self._ttl_s)
+                await self._keep(keys=keys, args=[encoded(ranking), self._ttl_s, key, epoch])
+
+    async def forget(self, tenant: str) -> int:
+        """Begin another epoch and erase all rankings, some at a time; return how many were erased."""
+        keys = [retrievals_key(tenant), retrievals_epoch_key(tenant)]
+        args: list[str | int] = [retrieval_key(tenant, ""), _AT_ONCE, _EPOCH_S]
+        looked_at, total = _AT_ONCE, 0
+        while looked_at == _AT_ONCE:
+            with translated():
+                looked_at, erased = await self._forget(keys=keys, args=args)
+            total += erased
+        return total
 
 
 def encoded(ranking: Ranking) -> bytes:

@@ -43,6 +43,14 @@ local function give_up(version)
   end
 end
 
+-- Keeps count of what is stored: of the documents whose place in the listing is not behind what was counted (see STORED).
+local function count_stored(stored, place, documents, bytes)
+  local through = redis.call('HGET', stored, 'through')
+  if not (through and place) or through ~= 'all' and tonumber(place) > tonumber(through) then return end
+  redis.call('HINCRBY', stored, 'documents', documents)
+  redis.call('HINCRBY', stored, 'bytes', string.format('%d', documents * bytes)) -- a bare -0 is no integer to Redis
+end
+
 local function open_versions()
   local found, entries = {}, redis.call('HGETALL', KEYS[2])
   for at = 1, #entries, 2 do
@@ -84,7 +92,7 @@ return refusal(tonumber(ARGV[4]), tonumber(ARGV[5])) or ''
 """
 )
 
-# KEYS: ..., documents, commits, changes of the tenant, changes of all, index, barrier. ARGV: ..., version, accepted_us, fence,
+# KEYS: ..., documents, commits, changes of the tenant, changes of all, index, barrier, stored. ARGV: ..., version, accepted_us, fence,
 # id, collection that was written to, then the fields of the document in pairs. Returns a refusal, 'WAIT', or the live document.
 COMMIT = (
     _RULES
@@ -103,13 +111,16 @@ if refused then
   give_up(ARGV[3])
   return refused
 end
-local created = redis.call('HGET', KEYS[1], 'created_ms') or ARGV[2]
+local created, size = unpack(redis.call('HMGET', KEYS[1], 'created_ms', 'size_bytes'))
+if size then count_stored(KEYS[12], redis.call('ZSCORE', KEYS[6], ARGV[6]), -1, size) end
 redis.call('ZREM', KEYS[3], ARGV[1] .. '/' .. ARGV[3])
 redis.call('HDEL', KEYS[2], 'open:' .. ARGV[3])
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'version', ARGV[3], 'accepted_us', ARGV[4], 'created_ms', created, 'updated_ms', ARGV[2],
+redis.call('HSET', KEYS[1], 'version', ARGV[3], 'accepted_us', ARGV[4], 'created_ms', created or ARGV[2], 'updated_ms', ARGV[2],
   unpack(ARGV, 8))
-redis.call('ZADD', KEYS[6], redis.call('INCR', KEYS[7]), ARGV[6])
+local place = redis.call('INCR', KEYS[7])
+redis.call('ZADD', KEYS[6], place, ARGV[6])
+count_stored(KEYS[12], place, 1, redis.call('HGET', KEYS[1], 'size_bytes'))
 redis.call('INCR', KEYS[8])
 redis.call('INCR', KEYS[9])
 if version > 1 then
@@ -140,7 +151,7 @@ return '0'
 """
 )
 
-# KEYS: ..., documents, changes of the tenant, changes of all, barrier. ARGV: ..., id, how long a deletion of an unknown
+# KEYS: ..., documents, changes of the tenant, changes of all, barrier, stored. ARGV: ..., id, how long a deletion of an unknown
 # document is remembered, how long its erasure is left to the caller in microseconds. Returns the version that was live or 0, deleted_us, and from when on a worker does the rest,
 # 0 when a worker is on it already; or 'WAIT'.
 DELETE = (
@@ -159,6 +170,7 @@ else
 end
 local due = '0'
 if live then
+  count_stored(KEYS[10], redis.call('ZSCORE', KEYS[6], ARGV[3]), -1, redis.call('HGET', KEYS[1], 'size_bytes') or 0)
   redis.call('DEL', KEYS[1])
   redis.call('ZREM', KEYS[6], ARGV[3])
   redis.call('INCR', KEYS[7])
@@ -190,12 +202,39 @@ for _, open in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIM
 end
 """
 
-# KEYS: document, documents, commits. ARGV: id. Return 1 when the listing had to be changed.
+# KEYS: document, documents, commits, stored. ARGV: id. Return 1 when the listing had to be changed. What is stored is counted anew when
+# a document is gone that nobody deleted: its size is not known any more.
 UNLIST = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-return redis.call('ZREM', KEYS[2], ARGV[1])
+if redis.call('EXISTS', KEYS[1]) == 1 or redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then return 0 end
+redis.call('DEL', KEYS[4])
+return 1
 """
 ENLIST = """
 if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[4])
 return redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[3]), ARGV[1])
+"""
+
+# KEYS: documents, stored, a document's without its id. ARGV: how many documents to count at most, for how many seconds the count is
+# trusted. Counts on where the last call stopped, in the order of commits; commits and deletions keep count of what is behind that
+# place. Returns documents and bytes, or nothing when there is more to count.
+STORED = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0} end
+local through = redis.call('HGET', KEYS[2], 'through') or '0'
+if through ~= 'all' then
+  local page = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. through, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[1])
+  local documents, bytes = 0, 0
+  for at = 1, #page, 2 do
+    local size = redis.call('HGET', KEYS[3] .. page[at], 'size_bytes')
+    if size then documents, bytes = documents + 1, bytes + size end
+  end
+  redis.call('HINCRBY', KEYS[2], 'documents', documents)
+  redis.call('HINCRBY', KEYS[2], 'bytes', bytes)
+  local is_all = #page < 2 * ARGV[1]
+  redis.call('HSET', KEYS[2], 'through', is_all and 'all' or page[#page])
+  redis.call('EXPIRE', KEYS[2], ARGV[2])
+  if not is_all then return {} end
+end
+local documents, bytes = unpack(redis.call('HMGET', KEYS[2], 'documents', 'bytes'))
+return {tonumber(documents), tonumber(bytes)}
 """

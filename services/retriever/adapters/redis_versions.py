@@ -20,6 +20,7 @@ from services.retriever.adapters.redis_keys import (
     INDEX,
     REMEMBERED_S,
     documents_key,
+    stored_key,
     translated,
     unbarred,
     version_keys,
@@ -73,6 +74,7 @@ class RedisVersions:
         """Make a version live in one step and queue the erasure of those before it, or refuse."""
         document_id = header.document_id
         keys = [documents_key(tenant), commits_key(tenant), changes_key(tenant), CHANGES, INDEX, BARRIER]
+        keys.append(stored_key(tenant))
         order: list[str | int] = [writing.version, writing.accepted_us, header.fence]
         args = [*order, document_id, writing.collection, *_fields(header, commit)]
         answer = await unbarred(lambda: self._run(self._commit, tenant, document_id, args, keys))

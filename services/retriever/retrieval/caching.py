@@ -43,6 +43,8 @@ class Kept:
 
     changes: int
     ranking: Ranking | None
+    epoch: str = ""
+    """Another one since all rankings of the tenant were forgotten."""
 
 
 class Retrievals(Protocol):
@@ -51,8 +53,11 @@ class Retrievals(Protocol):
     async def read(self, tenant: str, key: str) -> Kept:
         """Return the tenant's count of changes now, and what is kept under `key`."""
 
-    async def keep(self, tenant: str, key: str, ranking: Ranking) -> None:
-        """Keep a ranking under `key`."""
+    async def keep(self, tenant: str, key: str, ranking: Ranking, epoch: str = "") -> None:
+        """Keep a ranking under `key`, unless its search began in another epoch."""
+
+    async def forget(self, tenant: str) -> int:
+        """Begin another epoch and erase all rankings, some at a time; return how many were erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Looked:
     changes: int | None = None
     ranking: Ranking | None = None
     """Set when it is valid."""
+    epoch: str = ""
 
 
 class RetrievalCache:
@@ -94,7 +100,7 @@ class RetrievalCache:
         is_valid = kept.ranking is not None and kept.ranking.changes == kept.changes
         if not is_valid:
             RETRIEVALS.labels("stale" if kept.ranking else "miss").inc()
-        return Looked(key, kept.changes, kept.ranking if is_valid else None)
+        return Looked(key, kept.changes, kept.ranking if is_valid else None, kept.epoch)
 
     async def recall(self, tenant: str, ranking: Ranking, index: PassageIndex) -> Findings | None:
         """Return what a ranking stands for; None when any of it is not live, or not there, any more.
@@ -123,9 +129,17 @@ class RetrievalCache:
         ranked = [one.picked.ranked for one in findings.found]
         ranking = Ranking(looked.changes, ranked, findings.dense_candidates, findings.keyword_candidates)
         try:
-            await self._contact.ask(lambda: self._retrievals.keep(tenant, looked.key, ranking))
+            await self._contact.ask(lambda: self._retrievals.keep(tenant, looked.key, ranking, looked.epoch))
         except RagError as error:
             log.warning("cache_not_written", reason=error.reason)
+
+    async def forget(self, tenant: str) -> int:
+        """Erase all rankings of a tenant, and keep none that are in the making; return how many there were.
+
+        Raises:
+            Unavailable: it could not be done; do it again.
+        """
+        return await self._contact.ask(lambda: self._retrievals.forget(tenant))
 
 
 def key_of(query: Query, index: Index, reranker: str) -> str:

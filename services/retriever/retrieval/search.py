@@ -59,6 +59,10 @@ class Search:
                     yield hit
                 yield self._summary(event, began)
 
+    async def forget(self, tenant: str) -> int:
+        """Erase what the cache knows of a tenant's searches; return how many there were. Raises Unavailable."""
+        return await self._cache.forget(tenant)
+
     async def _found(self, tenant: str, query: Query) -> Found:
         """Search, and again when another index came into use meanwhile: what is live by now may only be in that one."""
         while True:
