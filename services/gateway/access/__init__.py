@@ -1,0 +1,1 @@
+"""Who comes in: keys, tokens, and what is asked of those who bring neither."""
