@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from rag.client.sending import Sending, repeated, upload_header
 from rag.runtime import context
 from rag.runtime.errors import RagError
+from rag.runtime.gates import Caller
 from rag.runtime.peers import Peer, open_peer
 from rag.v1 import ingestor_pb2, passage_pb2, retriever_pb2
 from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
@@ -128,11 +129,11 @@ class Mesh:
 
 
 @asynccontextmanager
-async def open_mesh(retriever: str, ingestor: str, tenant: str) -> AsyncIterator[Mesh]:
-    """Open connections to both for the length of a block; the addresses are `host:port`."""
+async def open_mesh(retriever: str, ingestor: str, tenant: str, caller: Caller | None = None) -> AsyncIterator[Mesh]:
+    """Open connections to both for the length of a block; the addresses are `host:port`, the caller who asks them."""
     async with (
-        open_peer(retriever, "rag.v1.RetrieverService") as retriever_peer,
-        open_peer(ingestor, "rag.v1.IngestorService") as ingestor_peer,
+        open_peer(retriever, "rag.v1.RetrieverService", caller=caller) as retriever_peer,
+        open_peer(ingestor, "rag.v1.IngestorService", caller=caller) as ingestor_peer,
     ):
         yield Mesh(retriever_peer, ingestor_peer, tenant)
 

@@ -1,0 +1,3 @@
+"""What people think of answers."""
+
+from __future__ import annotations
