@@ -1,0 +1,1 @@
+"""The web page: one page for people, served as it stands here."""
