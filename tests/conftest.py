@@ -6,11 +6,13 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.asyncio
 import structlog
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from rag.ids import new_id
 from rag.runtime.redis import open_redis
@@ -24,7 +26,7 @@ settings.load_profile("untimed")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONG = ("chaos", "system", "retriever", "ingestor")
+LONG = ("chaos", "system", "web", "retriever", "ingestor")
 """Folders whose files take minutes, the longest first."""
 
 
@@ -32,6 +34,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Else one worker is busy with the last long file while the others are done.
     tests, rank = Path(__file__).parent, {folder: number for number, folder in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.relative_to(tests).parts[0], len(rank)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return OneTree(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+class OneTree(LoadFileScheduling):
+    """Each worker takes a file at a time, but all that use the one tree of services together: else each starts a tree of its own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/system" if file.startswith("tests/system/") or file == "tests/web/test_real.py" else file
 
 
 @pytest.fixture(scope="session", autouse=True)

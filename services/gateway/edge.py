@@ -1,7 +1,7 @@
 """The services' own gRPC for outsiders: the methods of the contract, passed through byte for byte.
 
-Who calls is decided by the runtime (the room's tenant), not by what the caller's metadata says; deadline, request id and
-trace travel on like in every other call of the mesh, and so do errors with their details.
+Who calls is decided at the door, not by what the caller's metadata says, and what a caller may by the contract's option
+`requires`; deadline, request id and trace travel on like in every other call of the mesh, and so do errors with their details.
 """
 
 from __future__ import annotations
@@ -14,27 +14,7 @@ import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 
-from rag.runtime.errors import PermissionDenied
 from rag.runtime.peers import Peer
-
-# One service's word to another in the middle of an answer, a cancel or a delete. From outside it would break what it serves: a
-# version that is revoked while its job runs, jobs erased while their document stays. CancelJob and DeleteDocument are the
-# doors to them.
-# And an operator's word, which is about all tenants.
-_INTERNAL = {
-    "/rag.v1.EmbedderService/ForgetVectors",
-    "/rag.v1.GeneratorService/ForgetAnswers",
-    "/rag.v1.IngestorService/EraseJobs",
-    "/rag.v1.IngestorService/SplitPages",
-    "/rag.v1.RetrieverService/CheckDocuments",
-    "/rag.v1.RetrieverService/ExportIndex",
-    "/rag.v1.RetrieverService/GetIndex",
-    "/rag.v1.RetrieverService/ListTenants",
-    "/rag.v1.RetrieverService/RebuildIndex",
-    "/rag.v1.RetrieverService/ReportEvaluation",
-    "/rag.v1.RetrieverService/RevokeIndex",
-    "/rag.v1.RetrieverService/SnapshotIndex",
-}
 
 Forward = Callable[[AsyncIterator[bytes], object], AsyncGenerator[bytes, None]]
 
@@ -59,8 +39,6 @@ class PassThrough(grpc.GenericRpcHandler):
 
     def _forward(self, method: MethodDescriptor) -> Forward:
         path = f"/{self._peer.full_name}/{method.name}"
-        if path in _INTERNAL:
-            return _refuse
         # No serialisers: bytes in, bytes out.
         raw: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._peer.channel.stream_stream(path)
 
@@ -70,8 +48,3 @@ class PassThrough(grpc.GenericRpcHandler):
                     yield response
 
         return forward
-
-
-async def _refuse(_requests: AsyncIterator[bytes], _context: object) -> AsyncGenerator[bytes, None]:
-    raise PermissionDenied("This method is for the services among themselves, or for an operator.", "INTERNAL_METHOD")
-    yield b""  # never: it makes this the generator that a handler must be

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Protocol
+
 from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -14,3 +17,27 @@ SECONDS = Histogram(
     buckets=_SECONDS,
 )
 STREAMS = Gauge("gateway_sse_streams", "Event streams open.")
+FEEDBACK = Counter(
+    "rag_feedback_total", "Opinions taken by this gateway, last words and repetitions alike.", ("rating",)
+)
+THUMBS_UP_RATE = Gauge("rag_thumbs_up_rate", "Share of thumbs up among the opinions kept of all tenants, 0 to 1.")
+
+
+class Thumbs(Protocol):
+    """Counts of opinions."""
+
+    @property
+    def up(self) -> int:
+        """How many are good."""
+        ...
+
+    @property
+    def down(self) -> int:
+        """How many are not."""
+        ...
+
+
+def rate_thumbs(thumbs: Thumbs) -> None:
+    """Export the share of thumbs up; without any opinion it is not a number."""
+    count = thumbs.up + thumbs.down
+    THUMBS_UP_RATE.set(thumbs.up / count if count else math.nan)

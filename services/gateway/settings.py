@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
+from pydantic_settings import NoDecode
 
-from rag.runtime.settings import ServiceSettings, prefix
+from rag.runtime.loopback import is_loopback
+from rag.runtime.settings import prefix
+from services.gateway.access.settings import AccessSettings, listed
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
 
 
-class GatewaySettings(ServiceSettings):
+def _origins(value: object) -> object:
+    found = listed(value)
+    if isinstance(found, tuple) and (bad := next((one for one in found if not _ORIGIN.fullmatch(str(one))), None)):
+        message = f"{bad!r} is no origin: scheme, host and port, such as https://chat.example.org; never *"
+        raise ValueError(message)
+    return found
+
+
+class GatewaySettings(AccessSettings):
     """What the gateway reads: variables that start with `GATEWAY_`."""
 
     model_config = prefix("GATEWAY_")
@@ -20,7 +35,7 @@ class GatewaySettings(ServiceSettings):
     http_host: str = Field("127.0.0.1", description="The address that the HTTP port binds.")
     http_port: int = Field(8080, ge=0, le=65535, description="The HTTP port; 0 takes a free one.")
     tenant: str = Field(
-        "default", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The tenant of every call that comes in by this door."
+        "default", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Whose calls all are while authentication is off."
     )
     unary_timeout_s: float = Field(30.0, gt=0, description="The longest that a REST call without a stream may take.")
     query_timeout_s: float = Field(120.0, gt=0, description="The longest that a question or a search may take.")
@@ -42,34 +57,61 @@ class GatewaySettings(ServiceSettings):
     sse_send_timeout_s: float = Field(
         30.0, gt=0, description="A reader of an event stream that takes nothing for this long is cut off."
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+        (),
+        description="The web pages that may call from a browser, with commas between: `https://chat.example.org`. None when empty.",
+    )
     keep_alive_s: int = Field(30, ge=1, description="How long an idle HTTP connection is kept.")
-
-    # Last, because it is checked against the addresses above.
-    allow_unauthenticated: bool = Field(
-        default=False,
-        validate_default=True,
-        description="Listen on an address that other machines reach although nobody is asked who they are.",
+    limit_requests_per_minute: int = Field(
+        6_000,
+        ge=0,
+        description="How many calls a tenant may make in a minute; 0 for any number. So are the limits below.",
+    )
+    limit_burst_requests: int = Field(0, ge=0, description="How many of them may come at once; 0 for a minute's.")
+    limit_streams: int = Field(64, ge=0, description="How many streams a tenant may have open at the same time.")
+    limit_tokens_per_day: int = Field(
+        0, ge=0, description="How many tokens of language models a tenant may use in a day of UTC, in and out together."
+    )
+    limit_cost_usd_per_day: float = Field(0.0, ge=0, description="What these may cost, in US dollars.")
+    limit_documents: int = Field(0, ge=0, description="How many documents a tenant may store.")
+    limit_stored_bytes: int = Field(0, ge=0, description="How many bytes the uploads of these may have together.")
+    limit_upload_bytes: int = Field(
+        0, ge=0, description="How many bytes one upload may have, beside the largest document."
+    )
+    limit_reserve_tokens: int = Field(
+        20_000,
+        ge=1,
+        description="What an answer that is being written holds of the day's tokens: the most that one takes.",
+    )
+    limit_reserve_cost_usd: float = Field(
+        0.02, gt=0, description="The same of the day's cost, in US dollars; more when an answer of today took more."
+    )
+    limit_patience_ms: float = Field(
+        50.0,
+        gt=0,
+        description="How long a call waits for Redis to check its limits; then this process counts by itself.",
+    )
+    limits_file: Path | None = Field(
+        None,
+        description='Other limits for some tenants: a JSON file such as {"acme": {"requests_per_minute": 60}}. It is read '
+        "again when it changes.",
     )
 
-    @field_validator("allow_unauthenticated")
+    # Last, because it is checked against the addresses above.
+    auth: Literal["on", "off"] = Field(
+        "on",
+        description="Whether callers need an API key or a token; off only while both ports bind this machine alone.",
+    )
+
+    @field_validator("auth")
     @classmethod
-    def _reachable_only_on_purpose(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
+    def _off_on_this_machine_only(cls, value: str, info: ValidationInfo) -> str:
         for field in ("host", "http_host"):
             address = info.data.get(field, "127.0.0.1")
-            if not value and not is_loopback(address):
+            if value == "off" and not is_loopback(address):
                 message = (
-                    f"GATEWAY_{field.upper()}={address} can be reached from other machines and nobody is asked who they are; "
-                    "set GATEWAY_ALLOW_UNAUTHENTICATED=true to allow that, or bind 127.0.0.1"
+                    f"GATEWAY_{field.upper()}={address} can be reached from other machines, and nobody would be asked "
+                    "who they are; bind 127.0.0.1, or leave GATEWAY_AUTH on and make keys with `ragmesh keys create`"
                 )
                 raise ValueError(message)
         return value
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address can be reached from this machine only."""
-    if host == "localhost" or host.startswith("unix:"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -16,7 +16,7 @@ from rag.runtime.probe import check
 from rag.runtime.settings import child_environment
 from services.embedded_redis import command, find_binary
 from tests.doubles.fixtures import ModelServer
-from tests.process_table import is_stopped
+from tests.process_table import is_stopped, stop
 from tests.redis_server import answers
 from tests.waiting import until_sync
 from tests.warm import SERVICES, WarmProcess
@@ -82,7 +82,7 @@ class Mesh:
 
     def pause(self, name: str) -> None:
         """Stop a service in its tracks, until `resume`."""
-        self.processes[name].send_signal(signal.SIGSTOP)
+        stop(self.processes[name].pid)
 
     def resume(self, name: str) -> None:
         self.processes[name].send_signal(signal.SIGCONT)

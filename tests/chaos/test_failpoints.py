@@ -212,7 +212,7 @@ def left_of(mesh: Mesh, case: Case) -> list[str]:
             if case.client.tenant.encode() in member
         ]
     # Counters stay; cached rankings are ids and numbers, not valid any more, and expire, as marks of what was forgotten do.
-    staying = (":versions:", ":commits", ":changes", ":retrieval:", ":answers_forgotten:")
+    staying = (":versions:", ":commits", ":changes", ":stored", ":retrieval:", ":retrievals", ":answers_forgotten:")
     return blobs + [key for key in keys if not any(part in key for part in staying)] + due
 
 

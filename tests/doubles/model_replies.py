@@ -32,6 +32,7 @@ class Behaviour:
     status: int = 200
     retry_after: str = ""
     error_code: str = ""
+    echo: bool = False  # an error repeats the key and the request, as some servers do
     malformed: bool = False  # broken JSON; in a stream, after `after` deltas
     hang: bool = False  # never answers
     hang_after: int | None = None  # stalls after so many deltas

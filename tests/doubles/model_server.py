@@ -207,7 +207,8 @@ class Server:
         if script.status != 200:
             self.refused += 1
             more = [f"retry-after: {script.retry_after}"] if script.retry_after else []
-            exchange.json({"error": {"message": "scripted", "code": script.error_code}}, script.status, *more)
+            said = f"{exchange.seen.headers.get('authorization')} {json.dumps(body)}" if script.echo else "scripted"
+            exchange.json({"error": {"message": said, "code": script.error_code}}, script.status, *more)
         elif path.endswith("/models"):
             exchange.json({"object": "list", "data": [{"id": replies.MODEL, "object": "model", "owned_by": "tests"}]})
         elif path.endswith("/embeddings"):

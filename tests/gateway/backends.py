@@ -10,6 +10,7 @@ from rag.runtime.server import Mount, Room
 from rag.v1 import (
     embedder_pb2,
     embedder_pb2_grpc,
+    generator_pb2,
     generator_pb2_grpc,
     ingestor_pb2_grpc,
     passage_pb2,
@@ -30,10 +31,15 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
         async for event in self.stage.play():
             yield event
 
+    async def ForgetAnswers(self, request, context_):
+        self.stage.enter(request, context_)
+        return generator_pb2.ForgetAnswersResponse(forgotten=5)
+
 
 class Embedder(embedder_pb2_grpc.EmbedderServiceServicer):
     def __init__(self) -> None:
-        self.stage = Stage([embedder_pb2.EmbedResponse(offset=0, count=1, dimension=1, values=b"\x00\x00\x80\x3f")])
+        self.model = "m"
+        self.stage = Stage([embedder_pb2.EmbedResponse(count=1, dimension=1, values=b"\x00\x00\x80\x3f", model="m")])
 
     async def Embed(self, request, context_):
         self.stage.enter(request, context_)
@@ -42,7 +48,7 @@ class Embedder(embedder_pb2_grpc.EmbedderServiceServicer):
 
     async def GetModel(self, request, context_):
         self.stage.enter(request, context_)
-        return embedder_pb2.GetModelResponse(model="m", revision="r", dimension=1)
+        return embedder_pb2.GetModelResponse(model=self.model, revision="r", dimension=1)
 
     async def ForgetVectors(self, request, context_):
         self.stage.enter(request, context_)
@@ -54,20 +60,12 @@ class Retriever(retriever_pb2_grpc.RetrieverServiceServicer):
         self.stage = Stage(hits())
         self.documents = {"doc-1": document("doc-1")}
         self.only_jobs = {"doc-queued"}
+        self.stored = retriever_pb2.GetStoredResponse()
 
     async def Retrieve(self, request, context_):
         self.stage.enter(request, context_)
         async for event in self.stage.play():
             yield event
-
-    async def Index(self, request_iterator, context_):
-        self.stage.enter(None, context_)
-        written = 0
-        async for part in request_iterator:
-            if part.HasField("passages"):
-                written += len(part.passages.passages)
-                yield retriever_pb2.IndexResponse(progress=retriever_pb2.IndexProgress(passages_written=written))
-        yield retriever_pb2.IndexResponse(document=document("doc-2"))
 
     async def ListDocuments(self, request, context_):
         self.stage.enter(request, context_)
@@ -94,6 +92,39 @@ class Retriever(retriever_pb2_grpc.RetrieverServiceServicer):
     async def RevokeIndex(self, request, context_):
         self.stage.enter(request, context_)
         return retriever_pb2.RevokeIndexResponse(version=0)
+
+    async def GetIndex(self, request, context_):
+        self.stage.enter(request, context_)
+        return retriever_pb2.GetIndexResponse()
+
+    async def RebuildIndex(self, request, context_):
+        self.stage.enter(request, context_)
+        yield retriever_pb2.RebuildIndexResponse(progress=retriever_pb2.RebuildProgress(documents_total=1))
+        yield retriever_pb2.RebuildIndexResponse(result=retriever_pb2.RebuildResult(switched=True))
+
+    async def ExportIndex(self, request, context_):
+        self.stage.enter(request, context_)
+        yield retriever_pb2.ExportIndexResponse()
+
+    async def SnapshotIndex(self, request, context_):
+        self.stage.enter(request, context_)
+        return retriever_pb2.SnapshotIndexResponse()
+
+    async def GetStored(self, request, context_):
+        self.stage.enter(request, context_)
+        return self.stored
+
+    async def ListTenants(self, request, context_):
+        self.stage.enter(request, context_)
+        return retriever_pb2.ListTenantsResponse()
+
+    async def ForgetRankings(self, request, context_):
+        self.stage.enter(request, context_)
+        return retriever_pb2.ForgetRankingsResponse(forgotten=7)
+
+    async def ReportEvaluation(self, request, context_):
+        self.stage.enter(request, context_)
+        return retriever_pb2.ReportEvaluationResponse()
 
     def _found(self, document_id: str) -> retriever_pb2.Document:
         if document_id not in self.documents:

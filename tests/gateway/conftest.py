@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import httpx
@@ -18,6 +19,7 @@ from tests.gateway.backends import Backends
 from tests.waiting import until
 
 QUICK = {"lame_duck_ms": 0, "drain_grace_ms": 1_000, "port": 0}
+OPEN = {"auth": "off", "http_port": 0, "key_pepper": "p" * 32}
 
 
 @dataclass
@@ -30,13 +32,13 @@ class Gateway:
 
 
 @pytest.fixture
-def open_gateway() -> Callable[..., AbstractAsyncContextManager[Gateway]]:
-    return _open
+def open_gateway(redis_url: str) -> Callable[..., AbstractAsyncContextManager[Gateway]]:
+    return partial(_open, redis_url=redis_url)
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    async with _open() as opened:
+async def gateway(redis_url: str) -> AsyncIterator[Gateway]:
+    async with _open(redis_url=redis_url) as opened:
         yield opened
 
 
@@ -46,7 +48,7 @@ async def _open(**changes: object) -> AsyncIterator[Gateway]:
     async with serving(ServiceSettings(**QUICK), backends.room()) as port:
         where = f"127.0.0.1:{port}"
         addresses = {f"{name}_address": where for name in ("embedder", "retriever", "generator", "ingestor")}
-        settings = GatewaySettings(**{**QUICK, "http_port": 0, **addresses, **changes})
+        settings = GatewaySettings(**{**QUICK, **OPEN, **addresses, **changes})
         async with (
             wire(settings) as room,
             serving(settings, room) as grpc_port,

@@ -31,6 +31,8 @@ class Ingestor(ingestor_pb2_grpc.IngestorServiceServicer):
         self.refuse: Exception | None = None
         self.refuse_names: dict[str, Exception] = {}
         self.job_error: Exception | None = None
+        self.jobs_in: dict[str, list[ingestor_pb2.Job]] | None = None
+        """By the state that is asked for; one job whatever is asked when not set."""
         self.first_bytes = asyncio.Event()
         self.second_bytes = asyncio.Event()
         self.ended = asyncio.Event()
@@ -116,6 +118,9 @@ class Ingestor(ingestor_pb2_grpc.IngestorServiceServicer):
 
     async def ListJobs(self, request, context_):
         self.stage.enter(request, context_)
+        if self.jobs_in is not None:
+            name = ingestor_pb2.JobState.Name(request.state).removeprefix("JOB_STATE_").lower()
+            return ingestor_pb2.ListJobsResponse(jobs=self.jobs_in.get(name, []))
         return ingestor_pb2.ListJobsResponse(jobs=[job("ready")])
 
     async def CancelJob(self, request, context_):

@@ -97,10 +97,10 @@ async def test_a_client_who_leaves_while_uploading_cancels_the_upload(gateway, w
     ingestor = gateway.backends.ingestor
     if where == "answer":
         gateway.backends.retriever.stage.script = [HOLD]
-        head = "DELETE /v1/documents/doc-1 HTTP/1.1\r\nhost: x\r\n\r\n"
+        head = "DELETE /v1/documents/doc-1 HTTP/1.1\r\nhost: localhost\r\n\r\n"
         stage, reached = gateway.backends.retriever.stage, gateway.backends.retriever.stage.entered
     else:
-        head = "POST /v1/documents?name=a HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\npart"
+        head = "POST /v1/documents?name=a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\npart"
         stage, reached = ingestor.stage, ingestor.first_bytes
         stage.script = [HOLD]
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.http_port)

@@ -99,18 +99,6 @@ async def test_a_client_stream_passes_through(gateway):
     assert answered.job.size_bytes == 3
 
 
-async def test_a_stream_both_ways_passes_through_step_by_step(gateway):
-    call = retriever_pb2_grpc.RetrieverServiceStub(gateway.channel).Index()
-    passages = retriever_pb2.IndexPassages(passages=[{"id": "p"}])
-    for written in (1, 2):
-        await call.write(retriever_pb2.IndexRequest(passages=passages))
-        assert (await call.read()).progress.passages_written == written
-    await call.done_writing()
-
-    assert (await call.read()).document.id == "doc-2"
-    assert await call.read() is grpc.aio.EOF
-
-
 async def test_errors_pass_through_with_their_details(gateway):
     gateway.backends.generator.stage.script = [answer()[0], Overloaded("Too much.", "BUSY", 1.5, limit="3")]
     stub = generator_pb2_grpc.GeneratorServiceStub(gateway.channel)

@@ -12,7 +12,7 @@ from tests.waiting import until
 
 async def _connect(gateway, length: int, sent: bytes):
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.http_port)
-    head = f"POST /v1/documents HTTP/1.1\r\nhost: x\r\ncontent-type: {FORM['content-type']}\r\ncontent-length: {length}\r\n\r\n"
+    head = f"POST /v1/documents HTTP/1.1\r\nhost: localhost\r\ncontent-type: {FORM['content-type']}\r\ncontent-length: {length}\r\n\r\n"
     writer.write(head.encode() + sent)
     await writer.drain()
     return reader, writer

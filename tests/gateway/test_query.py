@@ -185,9 +185,7 @@ async def test_a_client_who_leaves_before_the_first_byte_cancels_the_call(gatewa
     stage.script = [HOLD]
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.http_port)
     body = json.dumps({"question": "q", "stream": stream}).encode()
-    head = (
-        f"POST /v1/query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
+    head = f"POST /v1/query HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
     await asyncio.wait_for(stage.entered.wait(), 20)
     writer.close()
@@ -202,7 +200,7 @@ async def test_a_reader_who_takes_nothing_is_cut_off(open_gateway):
         stage.script = [*answer()[:1], *(answer("x" * 100_000)[3] for _ in range(300)), HOLD]
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.http_port, limit=1024)
         body = b'{"question":"q","stream":true}'
-        head = f"POST /v1/query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = f"POST /v1/query HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         await asyncio.wait_for(stage.entered.wait(), 20)
         await until(lambda: REGISTRY.get_sample_value("gateway_sse_streams") == 0)
@@ -294,7 +292,7 @@ async def test_a_body_that_does_not_arrive_is_given_up(open_gateway):
     async with open_gateway(unary_timeout_s=0.1) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.http_port)
         writer.write(
-            b"POST /v1/query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
+            b"POST /v1/query HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
         )
         assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
         writer.close()

@@ -181,7 +181,7 @@ async def test_a_slow_upload_is_cut(open_gateway, kind):
     async with open_gateway(upload_timeout_s=0.5) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.http_port)
         query = "" if kind == "application/json" else "?name=a"
-        head = f"POST /v1/documents{query} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: 100\r\n\r\n{{"
+        head = f"POST /v1/documents{query} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: 100\r\n\r\n{{"
         writer.write(head.encode())
         status = await asyncio.wait_for(reader.readline(), 20)
         writer.close()

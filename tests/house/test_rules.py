@@ -27,6 +27,8 @@ def sources(*folders: str) -> list[Path]:
 
 
 ALL = sources("rag", "services")
+TOLD = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md")), *sources("bench", "scripts")]
+"""What tells people about words of make."""
 IDS = {"ids": lambda path: str(path.relative_to(ROOT))}
 
 
@@ -126,3 +128,9 @@ def test_importing_does_no_work(path: Path) -> None:
         called = [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
         names = {func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "") for func in called}
         assert not names & busy
+
+
+@pytest.mark.parametrize("path", TOLD, **IDS)
+def test_words_of_make_exist(path: Path) -> None:
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", path.read_text(), re.MULTILINE)) <= known

@@ -77,7 +77,7 @@ def test_what_cannot_be_evaluated_is_said(tmp_path: Path) -> None:
     assert "NO_DATASET" in missing.stderr
     away = {"RETRIEVER_ADDRESS": "127.0.0.1:1", "INGESTOR_ADDRESS": "127.0.0.1:1"}
     nobody = ragmesh(str(DATASETS / "handbook"), "--running", folder=tmp_path, **away)
-    assert nobody.returncode == 1
+    assert nobody.returncode == 3
     assert "NOT_SERVING" in nobody.stderr
     assert ragmesh(str(DATASETS / "handbook"), "--modes", "magic", folder=tmp_path).returncode == 2
     assert "compare" in ragmesh("--help", folder=tmp_path).stdout

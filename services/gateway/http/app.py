@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from services.gateway.http import documents, health, jobs, problems, query
+from services.gateway.http import caches, documents, feedback, health, index, jobs, keys, problems, query, usage
 from services.gateway.http.deps import Deps
+from services.gateway.http.description import described
 from services.gateway.http.entrance import Entrance
+from services.gateway.http.openai import routes as openai
+from services.gateway.http.origin import OwnMachineOnly, guard_browsers
+from services.gateway.http.web import page
 
 _DESCRIPTION = """
 Give it documents, ask it questions, read answers whose every citation can be checked.
@@ -35,20 +37,13 @@ def create_app(deps: Deps) -> FastAPI:
     )
     app.state.max_body_bytes = deps.settings.max_body_bytes
     app.state.body_timeout_s = deps.settings.unary_timeout_s
-    for module in (documents, jobs, query, health):
+    for module in (documents, jobs, query, openai, feedback, usage, keys, caches, index, health):
         app.include_router(module.routes(deps))
+    app.include_router(page.routes())
     problems.install(app)
-    app.add_middleware(Entrance, tenant=deps.settings.tenant)
-    app.openapi = partial(_without_422, app.openapi)  # type: ignore[method-assign]  # as FastAPI's own manual has it
+    if deps.settings.auth == "off":
+        app.add_middleware(OwnMachineOnly, origins=deps.settings.cors_origins)
+    app.add_middleware(Entrance, access=deps.access)
+    guard_browsers(app, deps.settings.cors_origins)
+    app.openapi = partial(described, app.openapi)  # type: ignore[method-assign]  # as FastAPI's own manual has it
     return app
-
-
-def _without_422(describe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return the description without the 422 that FastAPI adds: what is not valid is a 400 here."""
-    spec = describe()
-    for path in spec["paths"].values():
-        for operation in path.values():
-            operation["responses"].pop("422", None)
-    for name in ("HTTPValidationError", "ValidationError"):
-        spec.get("components", {}).get("schemas", {}).pop(name, None)
-    return spec

@@ -25,6 +25,7 @@ PageSize = Annotated[int, Query(ge=-(2**31), lt=2**31, description="At most this
 PageToken = Annotated[str, Query(description="The `next_page_token` of the page before.")]
 Mode = Literal["hybrid", "dense", "keyword"]
 Role = Literal["user", "assistant"]
+Rated = Literal["up", "down"]
 
 _ROLES = {"user": generator_pb2.ROLE_USER, "assistant": generator_pb2.ROLE_ASSISTANT}
 _MODES = {
@@ -90,13 +91,16 @@ class FilterBody(Body):
         return passage_pb2.Filter(document_ids=self.document_ids, conditions=conditions)
 
 
-class _Retrieval(Body):
+class Retrieval(Body):
+    """How the documents are searched."""
+
     top_k: Int32 | None = Field(None, description="How many passages: 1 to 100. Default 8.")
     mode: Mode | None = Field(None, description="How to look for them. Default hybrid.")
     min_score: Number | None = Field(None, description="The least cosine similarity, -1 to 1; not in keyword mode.")
     filter: FilterBody | None = Field(None, description="Narrows the search.")
 
-    def _retrieval(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
+        """Return the fields that the requests of the contract share."""
         narrowed = self.filter.to_proto() if self.filter else None
         return {"top_k": self.top_k, "mode": _MODES[self.mode], "min_score": self.min_score, "filter": narrowed}
 
@@ -118,7 +122,7 @@ _CONVERSATION: list[Any] = [
 ]
 
 
-class QueryBody(_Retrieval):
+class QueryBody(Retrieval):
     """A question with its parameters."""
 
     model_config = ConfigDict(
@@ -153,11 +157,11 @@ class QueryBody(_Retrieval):
             temperature=self.temperature,
             history=[turn.to_proto() for turn in self.history],
             use_cache=self.use_cache,
-            **self._retrieval(),
+            **self.to_fields(),
         )
 
 
-class SearchBody(_Retrieval):
+class SearchBody(Retrieval):
     """A search with its parameters."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": "rotate keys", "top_k": 5}]})
@@ -166,7 +170,7 @@ class SearchBody(_Retrieval):
 
     def to_proto(self) -> retriever_pb2.RetrieveRequest:
         """Return the request of the contract."""
-        return retriever_pb2.RetrieveRequest(query=self.query, **self._retrieval())
+        return retriever_pb2.RetrieveRequest(query=self.query, **self.to_fields())
 
 
 class _BoundedRequest(Request):
@@ -209,9 +213,18 @@ class BoundedJson(APIRoute):
             reader = _BoundedRequest(request.scope, request.receive)
             reader.max_bytes = request.app.state.max_body_bytes
             reader.timeout_s = request.app.state.body_timeout_s
+            _check_type(request)
             return await handle(reader)
 
         return bounded
+
+
+def _check_type(request: Request) -> None:
+    """Refuse what a page of another site can send without asking: a form, or text that happens to be JSON."""
+    has_body = declared_length(request) > 0 or "transfer-encoding" in request.headers
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if has_body and kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise HTTPException(415, "The body must be JSON, and its Content-Type application/json.")
 
 
 def declared_length(request: Request) -> int:

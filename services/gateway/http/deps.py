@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rag.runtime.peers import Peer
+from services.gateway.access.access import Access
 from services.gateway.http.sse import EventStream, Frames, OpenStreams
+from services.gateway.service import GatewayServicer
 from services.gateway.settings import GatewaySettings
 
 
@@ -30,15 +33,19 @@ class Deps:
 
     settings: GatewaySettings
     peers: Peers
+    access: Access
+    own: GatewayServicer
+    """The gateway's own service, which REST asks too."""
     is_draining: Callable[[], bool] = lambda: False
     """Tells whether this process is going down."""
     streams: OpenStreams = field(default_factory=OpenStreams)
 
-    def event_stream(self, frames: Frames) -> EventStream:
-        """Return a response that sends frames as server-sent events."""
+    def event_stream(self, frames: Frames, **manner: Any) -> EventStream:
+        """Return a response that sends frames as server-sent events; `manner` as EventStream takes it."""
         return EventStream(
             frames,
             self.streams,
             ping_s=self.settings.sse_ping_s,
             send_timeout_s=self.settings.sse_send_timeout_s,
+            **manner,
         )

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from rag.runtime.errors import TooLarge
 from rag.v1 import ingestor_pb2, retriever_pb2
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
-from services.gateway.http import schemas, wire
+from services.gateway.http import examples, schemas, wire
 from services.gateway.http.arrival import Arrival
 from services.gateway.http.bodies import PageSize, PageToken
 from services.gateway.http.calls import allow, json_response, while_connected
@@ -19,7 +19,7 @@ from services.gateway.http.deps import Deps
 from services.gateway.http.multipart import Form
 from services.gateway.http.problems import Problem, problem_of
 from services.gateway.http.submission import Outcome, Submission, too_large
-from services.gateway.http.upload_docs import UPLOAD
+from services.gateway.http.upload_docs import REFUSED, UPLOAD
 from services.gateway.http.uploads import SentHeaders, of_json, of_query
 
 _FORM_OVERHEAD_BYTES = 1024 * 1024
@@ -150,15 +150,21 @@ def routes(deps: Deps) -> APIRouter:
     def add(path: str, method: str, handler: Any, name: str, summary: str, **more: Any) -> None:
         router.add_api_route(path, handler, methods=[method], operation_id=name, summary=summary, **more)
 
-    accepted = schemas.answers(schemas.accepted(job), 403, 409, 413, status=202)
+    away = ("CATALOGUE_UNAVAILABLE", "INDEX_NOT_OPEN", "RETRIEVER_UNAVAILABLE")
+    none = ("DOCUMENT_NOT_FOUND",)
+    paged = ("BAD_PAGE_SIZE", "BAD_PAGE_TOKEN")
+    accepted = schemas.answers(
+        schemas.accepted(job), status=202, scope="ingest", reads_body=True, example=examples.JOB, reasons=REFUSED
+    )
     add("", "POST", documents.submit, "submitDocument", "Upload documents",
         responses=accepted, status_code=202, openapi_extra=UPLOAD)  # fmt: skip
     add("", "GET", documents.list_all, "listDocuments", "List documents",
-        responses=schemas.answers(schemas.of(catalogue)))  # fmt: skip
+        responses=schemas.answers(schemas.of(catalogue), example=examples.DOCUMENTS, reasons=(*paged, *away)))  # fmt: skip
     add("/{document_id}", "GET", documents.get, "getDocument", "Get a document",
-        responses=schemas.answers(schemas.of(live), 404))  # fmt: skip
+        responses=schemas.answers(schemas.of(live), example=examples.DOCUMENT, reasons=("BAD_ID", *none, *away)))  # fmt: skip
     add("/{document_id}/passages", "GET", documents.passages, "listPassages", "List a document's passages",
-        responses=schemas.answers(schemas.of(passages), 404))  # fmt: skip
+        responses=schemas.answers(schemas.of(passages), example=examples.PASSAGES,
+                                  reasons=("BAD_ID", "DOCUMENT_CHANGED", *none, *paged, *away)))  # fmt: skip
     add("/{document_id}", "DELETE", documents.delete, "deleteDocument", "Delete a document",
-        responses=schemas.answers(None, 404, status=204), status_code=204)  # fmt: skip
+        responses=schemas.answers(None, status=204, scope="ingest", reasons=("BAD_ID", *none, *away)), status_code=204)  # fmt: skip
     return router

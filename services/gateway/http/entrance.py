@@ -11,13 +11,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rag.runtime import context, tracing
 from rag.runtime.calls import REQUEST_ID, valid_request_id
 from rag.runtime.context import CallContext
+from rag.runtime.errors import RagError
 from rag.runtime.logs import get_logger
-from services.gateway.http.problems import CLIENT_CLOSED_REQUEST, Problem
+from services.gateway.access.access import Access
+from services.gateway.http.problems import CLIENT_CLOSED_REQUEST, Problem, problem_of
+from services.gateway.limits.headers import begin, headers_of
 from services.gateway.metrics import REQUESTS, SECONDS
 
 log = get_logger(__name__)
 
 _QUIET = {"/healthz", "/readyz", "/metrics"}
+_GUARDED = "/v1/"
 _METHODS = {"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"}
 
 
@@ -26,12 +30,12 @@ class Entrance:
 
     Args:
         app: What comes next.
-        tenant: Of every request: who calls is not asked, and what the headers say about it is not believed.
+        access: Tells who calls.
     """
 
-    def __init__(self, app: ASGIApp, tenant: str) -> None:
+    def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
-        self._tenant = tenant
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -41,10 +45,16 @@ class Entrance:
         headers = Headers(scope=scope)
         span = tracing.continue_trace(list(headers.items()), scope["method"])
         request_id = valid_request_id(headers.get(REQUEST_ID, ""))
-        context.use(CallContext(request_id, self._tenant))
+        context.use(CallContext(request_id, ""))
         visit = _Visit(scope, send, request_id, span)
         try:
+            if scope["path"].startswith(_GUARDED):
+                # Given twice it is neither of the two: a header that nobody can have meant.
+                who = await self._access.identify(", ".join(headers.getlist("authorization")), _address(scope))
+                context.use(CallContext(request_id, who.tenant, None, who.scopes, who.subject))
             await self._app(scope, receive, visit.send)
+        except RagError as error:
+            await problem_of(error).response(scope["path"])(scope, receive, visit.send)
         except Exception as error:
             log.error("unexpected_error", path=scope["path"], exc_info=error)
             if visit.status:
@@ -55,6 +65,11 @@ class Entrance:
             visit.end()
 
 
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
 class _Visit:
     def __init__(self, scope: Scope, send: Send, request_id: str, span: Span) -> None:
         self.status = 0
@@ -63,11 +78,12 @@ class _Visit:
         self._id_header = (REQUEST_ID.encode(), request_id.encode())
         self._span = span
         self._began = time.perf_counter()
+        self._told = begin()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), self._id_header]
+            message["headers"] = [*message.get("headers", ()), self._id_header, *headers_of(self._told.state)]
         await self._send(message)
 
     def end(self) -> None:

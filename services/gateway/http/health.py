@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from services.gateway.http import examples
 from services.gateway.http.calls import json_response
 from services.gateway.http.deps import Deps
 
@@ -35,24 +37,52 @@ class Health:
         """Return the metrics in Prometheus' text format."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    async def home(self) -> Response:
-        """Lead people to the documentation."""
-        return RedirectResponse("/docs", 307)
-
 
 def routes(deps: Deps) -> APIRouter:
     """Return the routes outside /v1."""
     health = Health(deps)
     router = APIRouter(tags=["health"])
-    router.add_api_route("/healthz", health.alive, methods=["GET"], operation_id="alive", summary="Does it live?")
+    router.add_api_route(
+        "/healthz",
+        health.alive,
+        methods=["GET"],
+        operation_id="alive",
+        summary="Does it live?",
+        responses={200: _told("It lives.", examples.HEALTH)},
+    )
     router.add_api_route(
         "/readyz",
         health.ready,
         methods=["GET"],
         operation_id="ready",
         summary="Is it ready?",
-        responses={503: {"description": "One of them is not; `services` says which."}},
+        responses={
+            200: _told("All are.", examples.READY),
+            503: _told("One of them is not; `services` says which.", examples.NOT_READY),
+        },
     )
-    router.add_api_route("/metrics", health.metrics, methods=["GET"], operation_id="metrics", summary="Metrics")
-    router.add_api_route("/", health.home, methods=["GET"], include_in_schema=False)
+    text = {"schema": {"type": "string"}, "example": "gateway_sse_streams 3.0\n"}
+    router.add_api_route(
+        "/metrics",
+        health.metrics,
+        methods=["GET"],
+        operation_id="metrics",
+        summary="Metrics",
+        response_class=PlainTextResponse,
+        responses={200: {"description": "The metrics.", "content": {"text/plain": text}}},
+    )
     return router
+
+
+def _told(description: str, example: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = {
+        "type": "object",
+        "required": ["status"],
+        "properties": {"status": {"enum": [example["status"]]}},
+    }
+    if "services" in example:
+        schema["properties"]["services"] = {
+            "type": "object",
+            "additionalProperties": {"enum": ["serving", "not_serving"]},
+        }
+    return {"description": description, "content": {"application/json": {"schema": schema, "example": example}}}

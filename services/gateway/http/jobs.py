@@ -7,12 +7,12 @@ from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import Field, StrictStr
+from pydantic import ConfigDict, Field, StrictStr
 
 from rag.runtime.errors import InvalidInput
 from rag.v1 import ingestor_pb2 as pb
 from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
-from services.gateway.http import schemas, sse, wire
+from services.gateway.http import examples, schemas, sse, wire
 from services.gateway.http.bodies import Body, BoundedJson, PageSize, PageToken
 from services.gateway.http.calls import allow, json_response, while_connected
 from services.gateway.http.deps import Deps
@@ -36,6 +36,8 @@ State = Annotated[
 
 class RetryBody(Body):
     """What may change before a job is tried again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"password": "open sesame"}]})
 
     password: StrictStr = Field("", repr=False, description="The password that opens the document.")
 
@@ -99,14 +101,24 @@ def routes(deps: Deps) -> APIRouter:
     def add(path: str, method: str, handler: Any, name: str, summary: str, **more: Any) -> None:
         router.add_api_route(path, handler, methods=[method], operation_id=name, summary=summary, **more)
 
-    add("", "GET", jobs.list_all, "listJobs", "List jobs", responses=schemas.answers(page))
-    add("/{job_id}", "GET", jobs.get, "getJob", "Get a job", responses=schemas.answers(job, 404))
+    ingest: dict[str, Any] = {"scope": "ingest"}
+    away, one = ("INGESTOR_UNAVAILABLE", "QUEUE_UNAVAILABLE"), ("BAD_ID", "JOB_NOT_FOUND")
+    changed = ("CANCEL_PENDING", "JOB_CHANGED", "JOB_FINISHED", "JOB_RESTLESS")
+    retried = ("BAD_PASSWORD", "JOB_NOT_RETRYABLE", "PASSWORD_IN_URL", "QUEUE_FULL", "UPLOAD_MISSING")
+    add("", "GET", jobs.list_all, "listJobs", "List jobs",
+        responses=schemas.answers(page, example=examples.JOBS, **ingest,
+                                  reasons=("BAD_PAGE_SIZE", "BAD_PAGE_TOKEN", "BAD_STATE", *away)))  # fmt: skip
+    add("/{job_id}", "GET", jobs.get, "getJob", "Get a job",
+        responses=schemas.answers(job, example=examples.JOB, **ingest, reasons=(*one, *away)))  # fmt: skip
     add("/{job_id}/events", "GET", jobs.events, "watchJob", "Watch a job (server-sent events)",
-        responses=schemas.answers(None, 404, events=True))  # fmt: skip
+        responses=schemas.answers(None, events="job", **ingest,
+                                  reasons=("BAD_LAST_EVENT_ID", "TOO_MANY_WATCHERS", *one, *away)))  # fmt: skip
     add("/{job_id}:cancel", "POST", jobs.cancel, "cancelJob", "Cancel a job",
-        responses=schemas.answers(job, 404))  # fmt: skip
+        responses=schemas.answers(job, example=examples.CANCELLED_JOB, **ingest,
+                                  reasons=(*one, *changed, *away)))  # fmt: skip
     add("/{job_id}:retry", "POST", jobs.retry, "retryJob", "Retry a job", status_code=202,
-        responses=schemas.answers(job, 404, 408, 413, status=202),
+        responses=schemas.answers(job, status=202, example=examples.JOB, **ingest, reads_body=True,
+                                  reasons=(*one, *changed, *retried, *away)),
         route_class_override=BoundedJson, openapi_extra=PASSWORD)  # fmt: skip
     return router
 

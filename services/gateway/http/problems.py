@@ -15,8 +15,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from rag.runtime import context
-from rag.runtime.errors import Overloaded, RagError, TooLarge, Unavailable
+from rag.runtime.errors import Overloaded, RagError, TooLarge, Unauthenticated, Unavailable
 from rag.runtime.status import code_of
+from services.gateway.http.openai import errors as openai_errors
 
 MEDIA_TYPE = "application/problem+json"
 CLIENT_CLOSED_REQUEST = 499
@@ -44,6 +45,7 @@ _REASONS = {
     405: "METHOD_NOT_ALLOWED",
     408: "BODY_TIMEOUT",
     413: "BODY_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
 }
 _DETAILS = {404: "There is no such path.", 405: "This path does not take this method."}
 
@@ -95,7 +97,14 @@ class Problem:
         }
 
     def response(self, instance: str, **more: Any) -> Response:
-        """Return the problem as a response; `more` are members that this response alone has."""
+        """Return the problem as a response, in the shape of the path; `more` are members that this response alone has."""
+        if openai_errors.speaks_at(instance):
+            return Response(
+                orjson.dumps(openai_errors.body_of(self)),
+                self.status,
+                dict(self.headers),
+                media_type="application/json",
+            )
         return Response(
             orjson.dumps({**self.body(instance), **more}), self.status, dict(self.headers), media_type=MEDIA_TYPE
         )
@@ -107,6 +116,8 @@ def problem_of(error: RagError | RequestValidationError) -> Problem:
         return _invalid(error)
     wait = retry_after_s(error)
     headers = {} if wait is None else {"retry-after": str(max(1, math.ceil(wait)))}
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
     more: dict[str, Any] = {"metadata": dict(error.metadata)} if error.metadata else {}
     if wait is not None:
         more["retry_after"] = wait

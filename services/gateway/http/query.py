@@ -15,10 +15,20 @@ from rag.v1 import generator_pb2 as pb
 from rag.v1 import retriever_pb2
 from rag.v1.generator_pb2_grpc import GeneratorServiceStub
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
-from services.gateway.http import schemas, sse, wire
+from services.gateway.http import examples, schemas, sse, wire
 from services.gateway.http.bodies import BoundedJson, QueryBody, SearchBody
 from services.gateway.http.calls import allow, json_response, while_connected
 from services.gateway.http.deps import Deps
+
+_SEARCHED = (
+    *("BAD_FILTER", "BAD_ID", "BAD_MIN_SCORE", "BAD_TOP_K", "MODEL_MISMATCH", "SEARCH_INCOMPLETE", "EMBEDDER_BUSY"),
+    *("CATALOGUE_UNAVAILABLE", "EMBEDDER_UNAVAILABLE", "INDEX_NOT_OPEN", "INDEX_UNAVAILABLE", "RETRIEVER_UNAVAILABLE"),
+)
+_ASKED = (
+    *("BAD_MAX_TOKENS", "BAD_TEMPERATURE", "EMPTY_QUESTION", "EMPTY_TURN", "HISTORY_TOO_LONG", "QUESTION_TOO_LONG"),
+    *("TOO_MANY_TURNS", "TURN_TOO_LONG", "TOKENS_SPENT", "COST_SPENT", "TOO_MANY_STREAMS", "ANSWER_INCOMPLETE"),
+    *("GENERATOR_UNAVAILABLE", "MODEL_UNAVAILABLE"),
+)
 
 
 class Query:
@@ -54,7 +64,9 @@ def routes(deps: Deps) -> APIRouter:
         methods=["POST"],
         operation_id="query",
         summary="Ask a question",
-        responses=schemas.answers(schemas.answer(), events=True),
+        responses=schemas.answers(
+            schemas.answer(), example=examples.ANSWER, events="answer", reads_body=True, reasons=(*_ASKED, *_SEARCHED)
+        ),
     )
     router.add_api_route(
         "/search",
@@ -62,7 +74,12 @@ def routes(deps: Deps) -> APIRouter:
         methods=["POST"],
         operation_id="search",
         summary="Find passages",
-        responses=schemas.answers(schemas.hits()),
+        responses=schemas.answers(
+            schemas.hits(),
+            example=examples.HITS,
+            reads_body=True,
+            reasons=("EMPTY_QUERY", "QUERY_TOO_LONG", *_SEARCHED),
+        ),
     )
     return router
 
@@ -90,34 +107,53 @@ async def collect_answer(events: AsyncGenerator[pb.GenerateResponse, None]) -> d
     Raises:
         Internal: ANSWER_INCOMPLETE when they stop before the last one.
     """
-    text: list[str] = []
-    citations: list[Any] = []
-    notices: list[Any] = []
-    last: dict[str, Any] = {}
+    answer = AnswerSoFar()
     async with aclosing(events):
         async for event in events:
-            name = event.WhichOneof("event")
-            if name == "token":
-                text.append(event.token.text)
-            elif name == "citation":
-                citations.append(wire.to_json(event.citation))
-            elif name == "notice":
-                notices.append(wire.to_json(event.notice))
-            elif name:
-                last[name] = wire.to_json(getattr(event, name))
-    if "done" not in last:
-        raise Internal("The answer broke off before its end.", "ANSWER_INCOMPLETE")
-    accepted = last.get("accepted", {})
-    return {
-        "answer_id": accepted.get("answer_id"),
-        "answer": "".join(text),
-        "citations": citations,
-        "sources": last.get("sources", {}).get("sources", []),
-        "notices": notices,
-        "usage": last.get("usage"),
-        "finish_reason": last["done"]["finish_reason"],
-        "request_id": accepted.get("request_id") or context.current().request_id,
-    }
+            answer.add(event)
+    return answer.whole()
+
+
+class AnswerSoFar:
+    """The events of an answer that came, on their way to one object."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._citations: list[Any] = []
+        self._notices: list[Any] = []
+        self._last: dict[str, Any] = {}
+
+    def add(self, event: pb.GenerateResponse) -> None:
+        """Take the next event in."""
+        name = event.WhichOneof("event")
+        if name == "token":
+            self._text.append(event.token.text)
+        elif name == "citation":
+            self._citations.append(wire.to_json(event.citation))
+        elif name == "notice":
+            self._notices.append(wire.to_json(event.notice))
+        elif name:
+            self._last[name] = wire.to_json(getattr(event, name))
+
+    def whole(self) -> dict[str, Any]:
+        """Return the answer as one object.
+
+        Raises:
+            Internal: ANSWER_INCOMPLETE when the last event did not come.
+        """
+        if "done" not in self._last:
+            raise Internal("The answer broke off before its end.", "ANSWER_INCOMPLETE")
+        accepted = self._last.get("accepted", {})
+        return {
+            "answer_id": accepted.get("answer_id"),
+            "answer": "".join(self._text),
+            "citations": self._citations,
+            "sources": self._last.get("sources", {}).get("sources", []),
+            "notices": self._notices,
+            "usage": self._last.get("usage"),
+            "finish_reason": self._last["done"]["finish_reason"],
+            "request_id": accepted.get("request_id") or context.current().request_id,
+        }
 
 
 async def collect_hits(events: AsyncGenerator[retriever_pb2.RetrieveResponse, None]) -> dict[str, Any]:

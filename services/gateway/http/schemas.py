@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rag.v1 import generator_pb2, passage_pb2, retriever_pb2
+from services.gateway.http.examples import EVENTS
 from services.gateway.http.problems import MEDIA_TYPE
+from services.gateway.http.reasons import EVERYWHERE, IN_A_BODY, by_status
 from services.gateway.http.wire import enum_names
 
 Schema = dict[str, Any]
@@ -22,11 +26,13 @@ _INTEGERS = {
 _NUMBERS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
 _ERRORS = {
     400: "The request is not valid; `errors` names the fields.",
+    401: "Nobody knows who is calling.",
     403: "This is not allowed.",
     404: "There is no such thing.",
     408: "The body did not arrive in time.",
     409: "It is taken, or somebody else was first.",
     413: "The body is too large.",
+    415: "The body is of a type that is not taken.",
     429: "Too much at once; `Retry-After` says when to come back.",
     500: "An error of ours; the request id finds it in our logs.",
     503: "A service behind the gateway cannot be reached.",
@@ -48,18 +54,79 @@ _PROBLEM: Schema = {
         "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
     },
 }
+_EVENT: Schema = {name: {"type": "string"} for name in ("id", "event", "data")}
+"""What tools see as one event; the stream itself is text, so no type is said."""
 _EVENTS = "Events `id` (sequence), `event` (name), `data` (one line of JSON); a comment every few seconds of silence."
 
 
-def answers(schema: Schema | None, *errors: int, events: bool = False, status: int = 200) -> dict[int | str, Any]:
-    """Return the `responses` of an operation: its answer as JSON, as events, and its errors."""
-    content: Schema = {"application/json": {"schema": schema}} if schema else {}
-    if events:
-        content["text/event-stream"] = {"schema": {"type": "string", "description": _EVENTS}}
-    found: dict[int | str, Any] = {status: {"description": "The answer.", "content": content}}
-    for code in sorted({400, 429, 500, 503, 504, *errors}):
-        found[code] = {"description": _ERRORS[code], "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
+def answers(
+    schema: Schema | None,
+    *errors: int,
+    status: int = 200,
+    example: Any = None,
+    events: str | bool = False,
+    scope: str = "query",
+    reads_body: bool = False,
+    reasons: Iterable[str] = (),
+) -> dict[int | str, Any]:
+    """Return the `responses` of an operation.
+
+    Args:
+        schema: Of its JSON answer; None when there is none.
+        errors: Statuses beside those of the reasons.
+        status: Of its answer.
+        example: An answer.
+        events: Whether it answers events too; such as `answer`, with an example.
+        scope: What the caller must have.
+        reads_body: Whether it reads JSON.
+        reasons: Of its errors, beside those that every route can give.
+    """
+    found: dict[int | str, Any] = {
+        status: _told("The answer.", _content(schema, example, str(events) if events else None))
+    }
+    known = by_status({*EVERYWHERE, *(IN_A_BODY if reads_body else ()), *reasons})
+    for code in sorted({*known, 503, *errors}):
+        found[code] = _error(code, known.get(code, {}), scope)
     return found
+
+
+def _content(schema: Schema | None, example: Any, events: str | None) -> Schema:
+    content: Schema = {"application/json": {"schema": schema}} if schema else {}
+    if schema and example is not None:
+        content["application/json"]["example"] = example
+    if events:
+        content["text/event-stream"] = {"schema": {"description": _EVENTS, "properties": dict(_EVENT)}}
+        if events in EVENTS:
+            content["text/event-stream"]["example"] = EVENTS[events]
+    return content
+
+
+def _error(status: int, reasons: Mapping[str, str], scope: str) -> Schema:
+    text = _ERRORS[status]
+    if status == 403:
+        text += f" The scope needed is `{scope}`."
+    if reasons:
+        text += "".join(f"\n- `{reason}`: {means}" for reason, means in reasons.items())
+    example = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": _ERRORS[status],
+        "instance": "/v1/...",
+        "reason": next(iter(reasons), HTTPStatus(status).name),
+        "request_id": "req_0a1b2c3d4e5f60718293a4b5",
+    }
+    told = _told(text, {MEDIA_TYPE: {"schema": _PROBLEM, "example": example}}, retry=status in {429, 503})
+    if status == 401:
+        told["headers"]["WWW-Authenticate"] = {"description": "`Bearer`.", "schema": {"type": "string"}}
+    return told
+
+
+def _told(text: str, content: Schema, *, retry: bool = False) -> Schema:
+    headers = {"X-Request-Id": {"description": "The id under which our logs know it.", "schema": {"type": "string"}}}
+    if retry:
+        headers["Retry-After"] = {"description": "When to come back, in seconds.", "schema": {"type": "string"}}
+    return {"description": text, "content": content, "headers": headers}
 
 
 def of(message: Descriptor) -> Schema:

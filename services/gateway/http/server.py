@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import math
 import socket
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rag.runtime.errors import FailedPrecondition
 from rag.runtime.logs import get_logger
+from services.gateway.http.reader import HIGH_WATER_BYTES, STATE
 from services.gateway.settings import GatewaySettings
 
 log = get_logger(__name__)
 
+_NOT_SENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _LAST_WORDS_S = 1.0
 """How long before the end of the grace the open streams are told."""
 
@@ -83,9 +89,38 @@ class _Server(uvicorn.Server):
 
 class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        # A reader that takes nothing can only be got rid of at the transport.
-        self.app_state = {**self.app_state, "abort": transport.abort}
         super().connection_made(transport)
+        transport.set_write_buffer_limits(HIGH_WATER_BYTES)
+        self.app_state = {**self.app_state, STATE: _Connection(transport, self.flow)}
+
+
+class _Connection:
+    """A connection as readers are seen through it."""
+
+    def __init__(self, transport: asyncio.Transport, flow: FlowControl) -> None:
+        self.abort = transport.abort
+        self._transport = transport
+        self._flow = flow
+
+    def unread(self) -> int:
+        """Return the bytes that the other side has not taken yet."""
+        return self._transport.get_write_buffer_size() + _untaken(self._transport.get_extra_info("socket"))
+
+    async def flushed(self) -> None:
+        """Return when nothing is left in this process."""
+        if not self._transport.is_closing():
+            self._transport.set_write_buffer_limits(0)
+        await self._flow.drain()
+        if not self._transport.is_closing():
+            self._transport.set_write_buffer_limits(HIGH_WATER_BYTES)
+
+
+def _untaken(connection: socket.socket) -> int:
+    """Return the bytes that the kernel holds until the other side has them."""
+    number = connection.fileno()
+    if number < 0:  # closed meanwhile
+        return 0
+    return int.from_bytes(fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _config(settings: GatewaySettings, app: FastAPI) -> uvicorn.Config:
@@ -100,6 +135,8 @@ def _config(settings: GatewaySettings, app: FastAPI) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_keep_alive=settings.keep_alive_s,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         timeout_graceful_shutdown=math.ceil(settings.drain_grace_ms / 1000) + 1,
     )
 
@@ -107,9 +144,12 @@ def _config(settings: GatewaySettings, app: FastAPI) -> uvicorn.Config:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
+        listening = socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
     except OSError as error:
         message = (
             f"Cannot listen on {host}:{port}: is another process using it? GATEWAY_HTTP_PORT chooses another port."
         )
         raise FailedPrecondition(message, "PORT_IN_USE") from error
+    if _NOT_SENT:  # connections inherit it: what the kernel holds for a reader that does not read is bounded too
+        listening.setsockopt(socket.IPPROTO_TCP, _NOT_SENT, HIGH_WATER_BYTES)
+    return listening

@@ -17,6 +17,7 @@ from rag.runtime.logs import get_logger
 from rag.runtime.status import code_of
 from rag.runtime.tasks import cancel_all
 from services.gateway.http.problems import is_retryable
+from services.gateway.http.reader import Reader
 from services.gateway.metrics import STREAMS
 
 log = get_logger(__name__)
@@ -31,17 +32,22 @@ HEADERS = {
     "x-accel-buffering": "no",
 }
 _MAX_WAITING = 64
+_MAX_WAITING_BYTES = 16 * 1024
 # Line ends of Unicode that are none in SSE but are taken for one by some readers; inside JSON they may be escaped.
 _ESCAPES = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 
 
 def frame(event: str, json_line: bytes, sequence: int | None = None) -> bytes:
     """Return one event; `json_line` is JSON as orjson writes it, so no control character is in it raw."""
+    named = b"event: %b\n%b" % (event.encode(), data(json_line))
+    return named if sequence is None else b"id: %d\n%b" % (sequence, named)
+
+
+def data(json_line: bytes) -> bytes:
+    """Return one event without a name; `json_line` as in `frame`."""
     for raw, escaped in _ESCAPES:
         json_line = json_line.replace(raw, escaped)
-    if sequence is None:
-        return b"event: %b\ndata: %b\n\n" % (event.encode(), json_line)
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (sequence, event.encode(), json_line)
+    return b"data: %b\n\n" % json_line
 
 
 def error_frame(error: RagError) -> bytes:
@@ -82,10 +88,11 @@ class OpenStreams:
 
 
 class Feed:
-    """The frames that wait between a stream and a socket: few, so that a slow socket slows the stream down."""
+    """The frames that wait between a stream and a socket: few and small, so that a slow socket slows the stream down."""
 
     def __init__(self) -> None:
         self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self.ended = False
@@ -121,15 +128,20 @@ class Feed:
                 return b""
         taken = b"".join(self._waiting)
         self._waiting.clear()
+        self._waiting_bytes = 0
         self._room.set()
         return taken
 
     async def _put(self, one: bytes) -> None:
-        while len(self._waiting) >= _MAX_WAITING:
+        while self._waiting and not self._has_room(len(one)):
             self._room.clear()
             await self._room.wait()
         self._waiting.append(one)
+        self._waiting_bytes += len(one)
         self._news.set()
+
+    def _has_room(self, size: int) -> bool:
+        return len(self._waiting) < _MAX_WAITING and self._waiting_bytes + size <= _MAX_WAITING_BYTES
 
 
 class EventStream(Response):
@@ -137,10 +149,29 @@ class EventStream(Response):
 
     The status waits for the first frame, though not longer than for a ping: an error before it is an HTTP error, an end
     before it is 204 (which tells an EventSource not to come back). An error after it is an `error` event.
+
+    Args:
+        frames: What to send.
+        streams: Where it counts as open.
+        ping_s: A comment is sent after this much silence.
+        send_timeout_s: How long a reader may take nothing.
+        opening: Sent before the first frame.
+        broken: Makes the event of an error.
     """
 
-    def __init__(self, frames: Frames, streams: OpenStreams, *, ping_s: float, send_timeout_s: float) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        streams: OpenStreams,
+        *,
+        ping_s: float,
+        send_timeout_s: float,
+        opening: bytes = RETRY,
+        broken: Callable[[RagError], bytes] = error_frame,
+    ) -> None:
         super().__init__(headers=HEADERS)
+        self._opening = opening
+        self._broken = broken
         self._frames = frames
         self._streams = streams
         self._ping_s = ping_s
@@ -159,28 +190,28 @@ class EventStream(Response):
                     raise feed.error
                 if not first and not feed.ended:  # nothing new yet, as when a watch is resumed
                     first = PING
+                reader = Reader(scope, send, self._send_timeout_s)
                 try:
-                    await self._send_all(first, feed, left, send)
+                    await self._start(first, send)
+                    await self._send_all(first, feed, left, reader)
                 except TimeoutError:
                     log.warning("reader_too_slow", seconds=self._send_timeout_s)
-                    _abort(scope)
+                    reader.cut()
                     await watching
 
-    async def _send_all(self, first: bytes, feed: Feed, left: asyncio.Event, send: Send) -> None:
+    async def _start(self, first: bytes, send: Send) -> None:
         headers = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
         status = 200 if first else 204
         await send({"type": "http.response.start", "status": status, "headers": headers if first else []})
-        chunk = RETRY + first if first else b""
+
+    async def _send_all(self, first: bytes, feed: Feed, left: asyncio.Event, reader: Reader) -> None:
+        chunk = self._opening + first if first else b""
         while chunk and not left.is_set():
-            await self._send(chunk, send)
+            await reader.give(chunk)
             chunk = await feed.take(self._ping_s) or (b"" if feed.ended else PING)
         if feed.error and not left.is_set():
-            await self._send(error_frame(feed.error), send)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _send(self, chunk: bytes, send: Send) -> None:
-        async with asyncio.timeout(self._send_timeout_s):
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await reader.give(self._broken(feed.error))
+        await reader.end()
 
 
 async def _watch(receive: Receive, feed: Feed, left: asyncio.Event) -> None:
@@ -188,13 +219,6 @@ async def _watch(receive: Receive, feed: Feed, left: asyncio.Event) -> None:
         pass
     left.set()
     feed.end()
-
-
-def _abort(scope: Scope) -> None:
-    # A plain close would wait for the reader to take what is buffered.
-    abort: Callable[[], None] | None = scope.get("state", {}).get("abort")
-    if abort:
-        abort()
 
 
 @asynccontextmanager

@@ -1,0 +1,1 @@
+"""What the gateway reads in the messages that pass through it."""
