@@ -1,15 +1,32 @@
 from __future__ import annotations
 
+import asyncio
+import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from rag.client import RagClient
-from rag.runtime.errors import FailedPrecondition, InvalidInput, NotFound, Overloaded, Unavailable
+from rag.runtime.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    Unauthenticated,
+    Unavailable,
+)
+from rag.v1 import access_pb2
+from rag.v1 import gateway_pb2 as door
+from rag.v1 import generator_pb2 as generator
 from rag.v1 import ingestor_pb2 as pb
+from rag.v1 import retriever_pb2 as index
+from tests.certificates import self_signed
 from tests.cli.gateway import Gateway, running_gateway
+from tests.waiting import until
 
 AWAY = Unavailable("The queue is away.", "QUEUE_UNAVAILABLE")
 
@@ -152,3 +169,138 @@ async def test_documents_and_passages_are_read_and_deleted(rag: RagClient, gatew
     await rag.delete("d1")
     with pytest.raises(NotFound):
         await rag.document("d1")
+
+
+async def test_search_tells_the_scores_of_both_legs(rag: RagClient, gateway: Gateway) -> None:
+    gateway.hits = [index.Hit(rank=1, score=0.9, dense_score=0.8, keyword_score=3.0)]
+    [hit] = await rag.search("q", top_k=3, mode=index.RETRIEVAL_MODE_DENSE, min_score=0.25, per_document=2)
+    assert (hit.dense_score, hit.keyword_score) == (pytest.approx(0.8), 3.0)
+    [request] = gateway.searches
+    assert (request.top_k, request.mode, request.min_score, request.per_document) == (
+        3,
+        index.RETRIEVAL_MODE_DENSE,
+        0.25,
+        2,
+    )
+
+
+async def test_an_answer_is_streamed_in_order_and_leaving_it_stops_it(rag: RagClient, gateway: Gateway) -> None:
+    gateway.script = [
+        generator.GenerateResponse(accepted=generator.Accepted(answer_id="a")),
+        generator.GenerateResponse(token=generator.Token(text="x")),
+        generator.GenerateResponse(done=generator.Done(finish_reason=generator.FINISH_REASON_STOP)),
+    ]
+    history = [generator.Turn(role=generator.ROLE_USER, text="before")]
+    events = [event async for event in rag.ask("q", history=history, temperature=0.5, max_tokens=9)]
+    assert [event.WhichOneof("event") for event in events] == ["accepted", "token", "done"]
+    assert (gateway.questions[0].max_tokens, gateway.questions[0].history[0].text) == (9, "before")
+    gateway.hold_answer = asyncio.Event()
+    async with aclosing(rag.ask("left")) as left:
+        assert (await anext(left)).HasField("accepted")
+    await until(lambda: gateway.left == ["left"])
+
+
+async def test_an_answer_that_began_is_not_asked_for_again(rag: RagClient, gateway: Gateway) -> None:
+    gateway.script = [generator.GenerateResponse(token=generator.Token(text="x")), AWAY]
+    async with aclosing(rag.ask("q")) as events:
+        assert (await anext(events)).token.text == "x"
+        with pytest.raises(Unavailable):
+            await anext(events)
+    assert len(gateway.questions) == 1
+
+
+async def test_what_may_be_repeated_is_and_a_key_is_made_once(rag: RagClient, gateway: Gateway) -> None:
+    gateway.usage = door.GetUsageResponse(tenant="t")
+    gateway.unavailable = 2
+    assert (await rag.usage()).tenant == "t"
+    gateway.unavailable = 1
+    with pytest.raises(Unavailable):
+        await rag.create_key("k", [access_pb2.SCOPE_QUERY])
+    assert len(gateway.keys) == 1
+    assert (await rag.create_key("k", [access_pb2.SCOPE_QUERY], ttl_s=60)).secret == "rmk_once"
+    assert [key.id for key in await rag.keys()] == ["key-1", "key-1"]
+    assert (await rag.revoke_key("key-1")).id == "key-1"
+    assert (await rag.forget_cached()).answers == 3
+
+
+async def test_answers_are_rated_and_ratings_listed_over_all_pages(rag: RagClient, gateway: Gateway) -> None:
+    for n in range(5):
+        await rag.rate(f"a{n}", door.RATING_DOWN if n % 2 else door.RATING_UP, "why")
+    assert gateway.ratings[0].comment == "why"
+    assert [said.answer_id async for said in rag.feedback()] == [f"a{n}" for n in range(5)]
+    assert [said.answer_id async for said in rag.feedback(door.RATING_DOWN)] == ["a1", "a3"]
+
+
+async def test_the_key_goes_along_with_every_call(gateway: Gateway) -> None:
+    gateway.key = "rmk_secret"
+    async with RagClient(gateway.address, "rmk_secret\n") as rag:
+        assert not [document async for document in rag.documents()]
+        await rag.usage()
+    assert set(gateway.authorizations) == {"Bearer rmk_secret"}
+    async with RagClient(gateway.address, "rmk_other") as stranger:
+        with pytest.raises(Unauthenticated):
+            await stranger.usage()
+
+
+async def test_over_tls_the_authority_is_the_one_that_was_given(tmp_path: Path) -> None:
+    key, certificate = self_signed()
+    (tmp_path / "ca.pem").write_bytes(certificate)
+    async with running_gateway(certificate=(key, certificate), key="k") as gateway:
+        port = gateway.address.rpartition(":")[2]
+        async with RagClient(f"https://localhost:{port}", "k", authority_file=tmp_path / "ca.pem") as rag:
+            await rag.usage()
+        async with RagClient(f"https://localhost:{port}", "k", timeout_s=2) as doubting:
+            with pytest.raises((Unavailable, DeadlineExceeded)):
+                await doubting.usage()
+
+
+@pytest.mark.parametrize("address", ["10.0.0.7:50050", "rag.example.org:50050", "dns:///rag.example.org:50050"])
+def test_a_key_is_not_sent_in_plain_text_to_another_machine(address: str) -> None:
+    with pytest.raises(FailedPrecondition, match="unencrypted") as refused:
+        RagClient(address, "rmk_secret")
+    assert "rmk_secret" not in str(refused.value)
+    RagClient(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "target"),
+    [
+        ("https://rag.example.org", "rag.example.org:443"),
+        ("https://rag.example.org:8443/", "rag.example.org:8443"),
+        ("http://10.0.0.7:50050", "10.0.0.7:50050"),
+        ("http://proxy", "proxy:80"),
+        ("127.0.0.1:50050", "127.0.0.1:50050"),
+        ("[::1]:50050", "[::1]:50050"),
+        ("localhost:1", "localhost:1"),
+        ("unix:/run/rag.sock", "unix:/run/rag.sock"),
+    ],
+)
+def test_where_a_key_may_go(address: str, target: str) -> None:
+    assert RagClient(address, "rmk_secret").address == target
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "reason"),
+    [
+        ("a b", "", "BAD_ADDRESS"),
+        ("ftp://x/y", "", "BAD_ADDRESS"),
+        ("", "", "BAD_ADDRESS"),
+        ("localhost:1", "naïve", "BAD_KEY"),
+        ("localhost:1", "two words", "BAD_KEY"),
+        ("localhost:1", "line\nbreak", "BAD_KEY"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_before_anything_is(address: str, key: str, reason: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        RagClient(address, key)
+    assert refused.value.reason == reason
+
+
+def test_a_missing_file_of_authorities_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match=r"none\.pem"):
+        RagClient("https://x", authority_file=tmp_path / "none.pem")
+
+
+def test_a_client_imports_nothing_that_services_sign_and_are_set_by() -> None:
+    found = "import sys, rag.client; sys.exit(bool({'jwt', 'pydantic_settings'} & sys.modules.keys()))"
+    subprocess.run([sys.executable, "-c", found], check=True)
