@@ -19,7 +19,7 @@ from rag.backup.restoring import restore as bring_back
 from rag.backup.restoring import verify as check
 from rag.backup.taking import take
 from rag.cli.operating import DataDir, Retriever, embedded_data, open_retriever, readable
-from rag.cli.show import line
+from rag.cli.plain import line
 from rag.cli.terminal import Json, err, out, print_json, run
 from rag.runtime.errors import Unavailable
 from rag.runtime.redis import open_redis

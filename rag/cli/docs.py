@@ -7,10 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from rag.cli.show import line
-from rag.cli.terminal import DEFAULT_ADDRESS, Address, Json, err, out, print_json, print_table, run, say_error
+from rag.cli.plain import line
+from rag.cli.terminal import (
+    DEFAULT_ADDRESS,
+    Address,
+    Json,
+    connected,
+    err,
+    out,
+    print_json,
+    print_table,
+    run,
+    say_error,
+)
 from rag.cli.views import age
-from rag.client import RagClient
 from rag.metadata import to_python
 from rag.runtime.errors import RagError
 from rag.v1 import retriever_pb2 as pb
@@ -36,7 +46,7 @@ def delete(
 
 async def _docs(limit: int, address: str, *, as_json: bool) -> int:
     found: list[pb.Document] = []
-    async with RagClient(address) as rag, aclosing(rag.documents()) as documents:
+    async with connected(address) as rag, aclosing(rag.documents()) as documents:
         async for document in documents:
             found.append(document)
             if len(found) == limit:
@@ -75,7 +85,7 @@ def _as_json(document: pb.Document) -> dict[str, Any]:
 
 async def _delete(ids: list[str], address: str) -> int:
     failed = 0
-    async with RagClient(address) as rag:
+    async with connected(address) as rag:
         for document_id in ids:
             try:
                 await rag.delete(document_id)

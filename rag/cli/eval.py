@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rag.cli.terminal import examples, run
+from rag.cli.terminal import DEFAULT_ADDRESS, Address, examples, run
 
 RESULTS = Path("results/eval")
 MODES = ("hybrid", "dense", "keyword")
@@ -36,6 +36,7 @@ app = typer.Typer(
         "eval run --help",
         "eval compare before.json after.json",
         "eval plot results/eval/handbook-*.json --out handbook.png",
+        "eval export-feedback cases",
     ),
 )
 
@@ -118,6 +119,29 @@ def plot(
     from rag.cli.eval_running import plot_records
 
     run(plot_records(runs, target))
+
+
+@app.command(
+    name="export-feedback",
+    epilog=examples(
+        "eval export-feedback cases", "eval export-feedback cases --most-documents 200   (then: eval cases)"
+    ),
+)
+def export_feedback(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; new, or empty.", file_okay=False)],
+    *,
+    most_documents: Annotated[
+        int, typer.Option(min=0, help="The most documents to look among; those that were cited are all there.")
+    ] = 1_000,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Turn thumbs down into a dataset: the questions, documents, and as what should be found those that the answers cited.
+
+    Needs the scope `admin`. The comments are in queries.jsonl; correct qrels/test.tsv by hand where another document is right.
+    """
+    from rag.cli.eval_feedback import export
+
+    run(export(folder, most_documents, address))
 
 
 def _modes(text: str) -> list[str]:

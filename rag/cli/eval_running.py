@@ -21,6 +21,7 @@ from rag.eval.mesh import MODES, Mesh, open_mesh
 from rag.eval.plot import MOST_RUNS, check_plots, plot
 from rag.eval.runs import Run, earlier_runs, read_run, write_run
 from rag.runtime.errors import RagError, Unavailable
+from rag.runtime.mesh import Mesh as Signer
 from rag.runtime.settings import ServiceSettings, load
 
 _MAX_NAME = 48
@@ -91,14 +92,16 @@ async def _services(name: str, data: Path | None) -> AsyncIterator[Mesh]:
         if data is None:
             settings = load(ServiceSettings)
             addresses = settings.retriever_address, settings.ingestor_address
-            mesh = await stack.enter_async_context(open_mesh(*addresses, f"eval-{name}"))
+            mesh = await stack.enter_async_context(open_mesh(*addresses, f"eval-{name}", Signer.of(settings)))
             if not await mesh.is_serving():
                 message = f"No retriever and ingestor are serving at {' and '.join(addresses)}."
                 raise Unavailable(message, "NOT_SERVING")
         else:
             own = private(data / name, data / ".models")
             mesh = await stack.enter_async_context(
-                open_mesh(own.address("retriever"), own.address("ingestor"), f"eval-{name}")
+                open_mesh(
+                    own.address("retriever"), own.address("ingestor"), f"eval-{name}", Signer.of(load(ServiceSettings))
+                )
             )
             # What is started is told to people who look on, and to nobody else.
             console = err if err.is_terminal else Console(stderr=True, quiet=True)

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from rag.cli.show import line
+from rag.cli.plain import line
 from rag.eval.comparison import Changed, Comparison
 from rag.eval.runs import ModeRun, Run
 from rag.eval.significance import Difference

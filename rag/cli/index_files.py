@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rag.cli.operating import OwnRetriever, Retriever, open_retriever, readable
-from rag.cli.show import line
+from rag.cli.plain import line
 from rag.cli.terminal import Json, err, out, print_json, run
 from rag.ids import check_id
 from rag.runtime.errors import NotFound

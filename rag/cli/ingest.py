@@ -23,6 +23,7 @@ from rag.cli.terminal import (
     UPLOAD_TIMEOUT_S,
     Address,
     Json,
+    connected,
     err,
     out,
     run,
@@ -137,7 +138,7 @@ async def _send_url(url: str, about: Describing, rag: RagClient) -> pb.Job:
 
 
 async def _ingest(items: Sequence[Item], address: str, parallel: int, *, detach: bool, as_json: bool) -> int:
-    async with RagClient(address, UPLOAD_TIMEOUT_S) as rag:
+    async with connected(address, UPLOAD_TIMEOUT_S) as rag:
         await say_when_away(rag, address)
         return await ingest_all(rag, items, view_of(out, len(items), as_json=as_json), parallel, detach=detach)
 

@@ -13,8 +13,20 @@ from rich.text import Text
 
 from rag.cli.ingest import Password, asked, ingest_all, view_of
 from rag.cli.ingesting import Item
-from rag.cli.show import line
-from rag.cli.terminal import DEFAULT_ADDRESS, Address, Json, err, examples, out, print_json, print_table, run, say_error
+from rag.cli.plain import line
+from rag.cli.terminal import (
+    DEFAULT_ADDRESS,
+    Address,
+    Json,
+    connected,
+    err,
+    examples,
+    out,
+    print_json,
+    print_table,
+    run,
+    say_error,
+)
 from rag.cli.views import age, note_of, state_of
 from rag.client import RagClient
 from rag.runtime.errors import RagError
@@ -86,7 +98,7 @@ def retry(
 async def _list(state: State | None, limit: int, address: str, *, as_json: bool) -> int:
     wanted = pb.JobState.Value(f"JOB_STATE_{state.name}") if state else pb.JOB_STATE_UNSPECIFIED
     found: list[pb.Job] = []
-    async with RagClient(address) as rag, aclosing(rag.jobs(wanted)) as listed:
+    async with connected(address) as rag, aclosing(rag.jobs(wanted)) as listed:
         async for job in listed:
             found.append(job)
             if len(found) == limit:
@@ -107,7 +119,7 @@ def _print(found: list[pb.Job], *, as_json: bool) -> None:
 
 
 async def _show(job_id: str, address: str, *, as_json: bool) -> int:
-    async with RagClient(address) as rag:
+    async with connected(address) as rag:
         job = await rag.job(job_id)
     told = _as_json(job)
     if as_json:
@@ -120,7 +132,7 @@ async def _show(job_id: str, address: str, *, as_json: bool) -> int:
 
 
 async def _watch(ids: list[str], address: str, *, as_json: bool) -> int:
-    async with RagClient(address) as rag:
+    async with connected(address) as rag:
         found = [await rag.job(job_id) for job_id in dict.fromkeys(ids)]
         items = [Item(job.name, partial(_found, job)) for job in found]
         return await ingest_all(rag, items, view_of(out, len(items), as_json=as_json))
@@ -132,7 +144,7 @@ async def _found(job: pb.Job, _rag: RagClient) -> pb.Job:
 
 async def _retry(ids: list[str], password: str, address: str, *, dead: bool, as_json: bool) -> int:
     if dead:
-        async with RagClient(address) as rag, aclosing(rag.jobs(pb.JOB_STATE_DEAD)) as listed:
+        async with connected(address) as rag, aclosing(rag.jobs(pb.JOB_STATE_DEAD)) as listed:
             ids = [job.id async for job in listed]
         if not ids:
             err.print("No job is dead.")
@@ -143,7 +155,7 @@ async def _each(
     ids: list[str], act: Callable[[RagClient, str], Awaitable[pb.Job]], address: str, *, as_json: bool
 ) -> int:
     done: list[pb.Job] = []
-    async with RagClient(address) as rag:
+    async with connected(address) as rag:
         for job_id in ids:
             try:
                 done.append(await act(rag, job_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -16,7 +16,11 @@ from rag.v1 import retriever_pb2 as pb
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 
 if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
     from rag.cli.operator_settings import OperatorSettings
+
+S = TypeVar("S", bound="BaseSettings")
 
 _OPERATOR = "operator"
 """The tenant of calls that are on behalf of none."""
@@ -34,17 +38,23 @@ DataDir = Annotated[
 
 
 def settings() -> OperatorSettings:
-    """Return the settings.
+    """Return the settings; see `read`."""
+    from rag.cli.operator_settings import OperatorSettings
+
+    return read(OperatorSettings)
+
+
+def read(kind: type[S]) -> S:
+    """Return settings of a kind.
 
     Raises:
         InvalidInput: BAD_SETTING.
     """
-    # Imported here: they take a third of the start of every other command.
-    from rag.cli.operator_settings import OperatorSettings
+    # Imported here: it takes a third of the start of every other command.
     from rag.runtime.settings import SettingsError, load
 
     try:
-        return load(OperatorSettings)
+        return load(kind)
     except SettingsError as error:
         raise InvalidInput(str(error), "BAD_SETTING") from error
 
@@ -139,7 +149,11 @@ class OwnRetriever:
 @asynccontextmanager
 async def open_retriever(address: str) -> AsyncIterator[OwnRetriever]:
     """Open the retriever for the length of a block."""
-    async with open_peer(address or settings().retriever_address, "rag.v1.RetrieverService") as peer:
+    from rag.runtime.mesh import Mesh
+
+    found = settings()
+    opened = open_peer(address or found.retriever_address, "rag.v1.RetrieverService", caller=Mesh.of(found))
+    async with opened as peer:
         yield OwnRetriever(peer)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from rag.cli.ingesting import Outcome
-from rag.cli.show import line
+from rag.cli.plain import line
 
 _MOST_NAMES = 20
 

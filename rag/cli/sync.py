@@ -16,11 +16,22 @@ from rich.text import Text
 
 from rag.cli.ingest import Parallel, follow, view_of
 from rag.cli.ingesting import FAILED, LEFT_OUT, REMOVED, UNCHANGED, Item, Outcome
-from rag.cli.show import line
+from rag.cli.plain import line
 from rag.cli.summary import summary
 from rag.cli.sync_plan import Plan, Remote, document_id, make_plan
 from rag.cli.sync_sides import LABEL, PATH, Local, Server, ask_server, hash_files, hash_of, look_at_folder
-from rag.cli.terminal import DEFAULT_ADDRESS, UPLOAD_TIMEOUT_S, Address, Json, err, out, print_json, run, say_when_away
+from rag.cli.terminal import (
+    DEFAULT_ADDRESS,
+    UPLOAD_TIMEOUT_S,
+    Address,
+    Json,
+    connected,
+    err,
+    out,
+    print_json,
+    run,
+    say_when_away,
+)
 from rag.client import RagClient
 from rag.runtime.errors import NotFound, RagError
 from rag.v1 import ingestor_pb2 as pb
@@ -76,7 +87,7 @@ def sync(
 
 
 async def _sync(options: Options, address: str) -> int:
-    async with RagClient(address, UPLOAD_TIMEOUT_S) as rag:
+    async with connected(address, UPLOAD_TIMEOUT_S) as rag:
         await say_when_away(rag, address)
         server = await ask_server(rag, options.label)
         local = await asyncio.to_thread(look_at_folder, options.folder)

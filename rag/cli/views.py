@@ -13,7 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from rag.cli.ingesting import FAILED, NOT_SENT, READY, REMOVED, STATES, UNCHANGED, Item, Outcome
-from rag.cli.show import line
+from rag.cli.plain import line
 from rag.cli.terminal import print_json
 from rag.v1 import ingestor_pb2 as pb
 

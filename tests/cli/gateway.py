@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from rag.runtime.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
-from rag.runtime.server import Mount, Room, serving
+import grpc
+
+from rag.runtime.access import OPERATOR_SCOPES, Identity
+from rag.runtime.errors import FailedPrecondition, InvalidInput, NotFound, Unauthenticated, Unavailable
+from rag.runtime.server import Door, Mount, Room, serving
 from rag.runtime.settings import ServiceSettings
-from rag.v1 import generator_pb2_grpc, ingestor_pb2_grpc, passage_pb2, retriever_pb2_grpc
+from rag.v1 import gateway_pb2 as door
+from rag.v1 import gateway_pb2_grpc, generator_pb2_grpc, ingestor_pb2_grpc, passage_pb2, retriever_pb2_grpc
+from rag.v1 import generator_pb2 as generator
 from rag.v1 import ingestor_pb2 as pb
 from rag.v1 import retriever_pb2 as index
 
@@ -48,6 +54,33 @@ class Gateway:
     under_way: int = 0
     most_under_way: int = 0
     address: str = ""
+    key: str = ""
+    """What callers must bring; nothing when empty."""
+    certificate: tuple[bytes, bytes] | None = None
+    """Key and certificate, to be reached by TLS only."""
+    authorizations: list[str] = field(default_factory=list)
+    """What callers brought."""
+    script: list[generator.GenerateResponse | Exception] = field(default_factory=list)
+    """The events of the next answers."""
+    hold_answer: asyncio.Event | None = None
+    """Awaited before the last event of an answer."""
+    questions: list[generator.GenerateRequest] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    """Questions whose asker left before the end."""
+    hits: list[index.Hit] = field(default_factory=list)
+    searches: list[index.RetrieveRequest] = field(default_factory=list)
+    usage: door.GetUsageResponse = field(default_factory=door.GetUsageResponse)
+    ratings: list[door.SubmitFeedbackRequest] = field(default_factory=list)
+    keys: list[door.CreateKeyRequest] = field(default_factory=list)
+    unavailable: int = 0
+    """How many of the next calls to GatewayService fail."""
+
+    async def identify(self, metadata: Mapping[str, str], _address: str) -> Identity:
+        """Everybody with the key is one tenant."""
+        self.authorizations.append(metadata.get("authorization", ""))
+        if self.key and metadata.get("authorization") != f"Bearer {self.key}":
+            raise Unauthenticated("The key is not known.", "BAD_CREDENTIAL")
+        return Identity("tests", OPERATOR_SCOPES)
 
     def of(self, document_id: str) -> index.Document:
         if document_id not in self.documents:
@@ -191,6 +224,13 @@ class Retriever(retriever_pb2_grpc.RetrieverServiceServicer):
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
+    async def Retrieve(self, request, context):
+        self._gateway.searches.append(request)
+        for hit in self._gateway.hits:
+            yield index.RetrieveResponse(hit=hit)
+        summary = index.RetrieveSummary(hits=len(self._gateway.hits), dense_candidates=40, keyword_candidates=7)
+        yield index.RetrieveResponse(summary=summary)
+
     async def ListDocuments(self, request, context):
         live = [document for key, document in self._gateway.documents.items() if "/" not in key]
         found, token = page(live, request.page_token)
@@ -218,6 +258,67 @@ class Retriever(retriever_pb2_grpc.RetrieverServiceServicer):
         return index.DeleteDocumentResponse(version=1)
 
 
+class Generator(generator_pb2_grpc.GeneratorServiceServicer):
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def Generate(self, request, context):
+        gateway = self._gateway
+        gateway.questions.append(request)
+        complete = False
+        try:
+            for sequence, event in enumerate(gateway.script, 1):
+                if gateway.hold_answer and sequence == len(gateway.script):
+                    await gateway.hold_answer.wait()
+                if isinstance(event, Exception):
+                    raise event
+                event.sequence = sequence
+                yield event
+            complete = True
+        finally:
+            if not complete:
+                gateway.left.append(request.question)
+
+
+class Own(gateway_pb2_grpc.GatewayServiceServicer):
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def GetUsage(self, request, context):
+        self._check()
+        return self._gateway.usage
+
+    async def SubmitFeedback(self, request, context):
+        self._check()
+        self._gateway.ratings.append(request)
+        return door.SubmitFeedbackResponse()
+
+    async def ListFeedback(self, request, context):
+        wanted = [rated for rated in self._gateway.ratings if request.rating in {0, rated.rating}]
+        found, token = page(wanted, request.page_token)
+        said = [door.Feedback(answer_id=rated.answer_id, rating=rated.rating) for rated in found]
+        return door.ListFeedbackResponse(feedback=said, next_page_token=token)
+
+    async def CreateKey(self, request, context):
+        self._gateway.keys.append(request)
+        self._check()
+        return door.CreateKeyResponse(secret="rmk_once", key=door.ApiKey(id="key-1", name=request.name))
+
+    async def ListKeys(self, request, context):
+        return door.ListKeysResponse(keys=[door.ApiKey(id="key-1", name=key.name) for key in self._gateway.keys])
+
+    async def RevokeKey(self, request, context):
+        return door.RevokeKeyResponse(key=door.ApiKey(id=request.key_id))
+
+    async def InvalidateCache(self, request, context):
+        return door.InvalidateCacheResponse(answers=3, rankings=4)
+
+    def _check(self) -> None:
+        if self._gateway.unavailable:
+            self._gateway.unavailable -= 1
+            raise Unavailable("Not now.", "LIMITS_UNAVAILABLE")
+
+
 def page(rows: Sequence[object], token: str) -> tuple[Sequence[object], str]:
     begin = int(token or 0)
     more = begin + PAGE < len(rows)
@@ -239,35 +340,28 @@ def _document(job: pb.Job, header: pb.SubmitDocumentHeader, content: bytes, dige
     return document
 
 
+def _mounts(gateway: Gateway) -> list[Mount]:
+    ingestor, retriever, asked, own = Ingestor(gateway), Retriever(gateway), Generator(gateway), Own(gateway)
+    return [
+        Mount("rag.v1.IngestorService", lambda s: ingestor_pb2_grpc.add_IngestorServiceServicer_to_server(ingestor, s)),
+        Mount(
+            "rag.v1.RetrieverService", lambda s: retriever_pb2_grpc.add_RetrieverServiceServicer_to_server(retriever, s)
+        ),
+        Mount("rag.v1.GeneratorService", lambda s: generator_pb2_grpc.add_GeneratorServiceServicer_to_server(asked, s)),
+        Mount("rag.v1.GatewayService", lambda s: gateway_pb2_grpc.add_GatewayServiceServicer_to_server(own, s)),
+    ]
+
+
 @asynccontextmanager
-async def running_gateway() -> AsyncIterator[Gateway]:
+async def running_gateway(**settings: Any) -> AsyncIterator[Gateway]:
     """Serve on a port of its own for the length of a block."""
-    gateway = Gateway()
+    gateway = Gateway(**settings)
 
     async def ready() -> bool:
         return True
 
-    ingestor, retriever = Ingestor(gateway), Retriever(gateway)
-    room = Room(
-        "gateway",
-        [
-            Mount(
-                "rag.v1.IngestorService", lambda s: ingestor_pb2_grpc.add_IngestorServiceServicer_to_server(ingestor, s)
-            ),
-            Mount(
-                "rag.v1.RetrieverService",
-                lambda s: retriever_pb2_grpc.add_RetrieverServiceServicer_to_server(retriever, s),
-            ),
-            Mount(
-                "rag.v1.GeneratorService",
-                lambda s: generator_pb2_grpc.add_GeneratorServiceServicer_to_server(
-                    generator_pb2_grpc.GeneratorServiceServicer(), s
-                ),
-            ),
-        ],
-        is_ready=ready,
-        tenant="tests",
-    )
+    credentials = grpc.ssl_server_credentials([gateway.certificate]) if gateway.certificate else None
+    room = Room("gateway", _mounts(gateway), is_ready=ready, door=Door(gateway.identify, credentials))
     async with serving(ServiceSettings(lame_duck_ms=0, drain_grace_ms=500, port=0), room) as port:
         gateway.address = f"127.0.0.1:{port}"
         yield gateway

@@ -350,5 +350,5 @@ def test_the_command_verifies_and_restores(backup: Path) -> None:
 
 def test_the_command_says_when_nothing_runs(short: Path) -> None:
     code, said = ragmesh_sync(["-m", "rag.cli", "backup", str(short / "b"), "--data-dir", str(short)])
-    assert code == 1
+    assert code == 3
     assert "REDIS_UNAVAILABLE" in said

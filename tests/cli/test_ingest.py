@@ -145,7 +145,7 @@ async def test_the_rest_is_not_sent_when_the_server_is_away_for_good(
 
 async def test_nobody_at_the_address_is_said_so(ragmesh: Run, folder: Path) -> None:
     done = await ragmesh("jobs", "--address", "127.0.0.1:1")
-    assert done.code == 1
+    assert done.code == 3
     assert "GATEWAY_UNAVAILABLE The gateway cannot be reached." in " ".join(done.err.split())
     assert "ragmesh up" in done.err
     assert "Traceback" not in done.err

@@ -217,7 +217,7 @@ async def test_a_server_that_is_away_deletes_nothing_and_is_said_so(
     ragmesh: Run, gateway: Gateway, folder: Path
 ) -> None:
     done = await ragmesh("sync", "docs", "--address", "127.0.0.1:1")
-    assert done.code == 1
+    assert done.code == 3
     assert "cannot be reached" in done.err
 
 
