@@ -75,6 +75,10 @@ env-example: install ## Write .env.example from the settings
 examples: install ## Write examples/handbook.pdf from its text
 	@$(BIN)/python scripts/handbook.py
 
+.PHONY: screenshots
+screenshots: install ## Write docs/images/page-*.png from a real run (needs Chromium)
+	@$(BIN)/python scripts/screenshots.py
+
 .PHONY: bench-start
 bench-start: install ## Measure the start, the idle memory and the stop of the tree
 	@$(BIN)/python -m bench.start
@@ -116,9 +120,34 @@ bench-retrieval: install ## Measure searches over N passages: N=20000 [CORPORA=f
 bench-mixed: install ## Check every answer while documents are written and deleted [SECONDS=60] [SEED=1]
 	@$(BIN)/python -m bench.mixed --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
+.PHONY: bench-slow-readers
+bench-slow-readers: install ## Measure what readers of event streams cost that do not read [READERS=100]
+	@$(BIN)/python -m bench.slow_readers $(if $(READERS),--readers $(READERS))
+
 .PHONY: bench-embedder
 bench-embedder: install ## Measure the local model in both precisions [ROUNDS=5] [BATCH="256 512 1024"]
 	@$(BIN)/python -m bench.embedder $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BATCH),--batch-tokens $(BATCH))
+
+.PHONY: bench-stream
+bench-stream: install ## Measure what a token costs on its way, beside the model itself and a plain relay
+	@$(BIN)/python -m bench.stream
+
+.PHONY: bench-cache
+bench-cache: install ## Measure how fast answers come from the cache [SECONDS=8]
+	@$(BIN)/python -m bench.cache $(if $(SECONDS),--seconds $(SECONDS))
+
+.PHONY: bench-leaving
+bench-leaving: install ## Measure how soon a model stops whose readers have left [EXITS=200]
+	@$(BIN)/python -m bench.leaving $(if $(EXITS),--exits $(EXITS))
+
+.PHONY: bench-gateway
+bench-gateway: install ## Measure what the gateway adds to a call, over gRPC and REST [CALLS=400] [ROUNDS=4]
+	@$(BIN)/python -m bench.gateway $(if $(CALLS),--calls $(CALLS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+.PHONY: bench-noisy
+bench-noisy: install ## Measure what one tenant at ten times its limit costs another [SECONDS=15] [ROUNDS=3] [LIMIT=600]
+	@$(BIN)/python -m bench.noisy_neighbour $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(LIMIT),--limit $(LIMIT))
 
 .PHONY: lock
 lock: ## Resolve the packages anew into requirements.lock (needs uv)

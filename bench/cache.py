@@ -20,8 +20,9 @@ import grpc
 import httpx
 
 from bench.report import RESULTS, finish
+from bench.stream_targets import UNLIMITED
 from bench.streams import Connection, Target, percentiles
-from rag.runtime.calls import TENANT
+from rag.runtime.mesh import TENANT
 from rag.v1 import generator_pb2 as pb
 from rag.v1.generator_pb2_grpc import GeneratorServiceStub
 from tests.doubles.fixtures import starting_model_server
@@ -47,7 +48,9 @@ async def _measure(seconds: float) -> None:
     with (
         tempfile.TemporaryDirectory() as name,
         starting_model_server() as model,
-        running_tree(Path(name), RESULTS / "models", OPENAI_BASE_URL=model.base_url, RAG_LOG_LEVEL="WARNING") as tree,
+        running_tree(
+            Path(name), RESULTS / "models", OPENAI_BASE_URL=model.base_url, RAG_LOG_LEVEL="WARNING", **UNLIMITED
+        ) as tree,
     ):
         questions = await _documents(tree)
         rows = []

@@ -17,9 +17,15 @@ from tests.generator.making import FakeRetriever, found
 _TEXTS = [f"Passage {number} of the handbook says what to do when a part fails. " * 12 for number in range(8)]
 
 
+class _Quiet(FakeRetriever):
+    async def GetDocument(self, request: pb.GetDocumentRequest, _context: object) -> pb.GetDocumentResponse:  # noqa: N802
+        """Know every document."""
+        return pb.GetDocumentResponse(document=pb.Document(id=request.document_id, version=1, name="handbook.pdf"))
+
+
 @asynccontextmanager
 async def _wire(settings: ServiceSettings) -> AsyncIterator[Room]:
-    fake = FakeRetriever()
+    fake = _Quiet()
     fake.responses = found(*_TEXTS)
     fake.requests = _Forgetful()
     await fake.believe(settings.redis_url)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from tests.doubles.fixtures import ModelServer
 from tests.redis_server import running_redis
 from tests.waiting import until
 
-_START_S = 60.0
+_START_S = 240.0
+UNLIMITED = {"GATEWAY_LIMIT_STREAMS": "0", "GATEWAY_LIMIT_REQUESTS_PER_MINUTE": "0"}
+"""For callers who are one tenant and ask as fast as they can: the books are kept, and refuse nobody."""
 
 
 @asynccontextmanager
@@ -39,27 +42,49 @@ async def relay(model: ModelServer, folder: Path) -> AsyncIterator[Target]:
 @asynccontextmanager
 async def ragmesh(model: ModelServer, folder: Path, **settings: str) -> AsyncIterator[Target]:
     """Gateway and generator with a Redis, in front of a retriever that answers at once."""
-    retriever, generator, grpc, http = free_ports(4)
+    async with services(model, folder, **settings) as ports:
+        yield _gateway(ports)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the services of a measurement listen."""
+
+    retriever: int
+    generator: int
+    gateway: int
+    http: int
+
+
+@asynccontextmanager
+async def services(model: ModelServer, folder: Path, **settings: str) -> AsyncIterator[Ports]:
+    """The processes of `ragmesh`, and where they listen."""
+    ports = Ports(*free_ports(4))
     with running_redis(folder) as redis_url:
         environment = {
             "REDIS_URL": redis_url,
             "RAG_DATA_DIR": str(folder),
             "RAG_LOG_LEVEL": "WARNING",
             "OPENAI_BASE_URL": model.base_url,
-            **{f"{room}_ADDRESS": f"127.0.0.1:{retriever}" for room in ("RETRIEVER", "EMBEDDER", "INGESTOR")},
-            "GENERATOR_ADDRESS": f"127.0.0.1:{generator}",
-            "GENERATOR_PORT": str(generator),
+            **{f"{room}_ADDRESS": f"127.0.0.1:{ports.retriever}" for room in ("RETRIEVER", "EMBEDDER", "INGESTOR")},
+            "GENERATOR_ADDRESS": f"127.0.0.1:{ports.generator}",
+            "GENERATOR_PORT": str(ports.generator),
             "GENERATOR_METRICS_PORT": "0",
             "GENERATOR_SEMANTIC_THRESHOLD": "0",  # there is no embedder here, and no question is like another
-            "GATEWAY_PORT": str(grpc),
-            "GATEWAY_HTTP_PORT": str(http),
+            "GATEWAY_AUTH": "off",
+            **UNLIMITED,
+            "GATEWAY_PORT": str(ports.gateway),
+            "GATEWAY_HTTP_PORT": str(ports.http),
             **settings,
         }
-        modules = [["bench.quiet_retriever", str(retriever)], ["services.generator"], ["services.gateway"]]
-        target = Target("ragmesh", http, "/v1/query", _question, b"event: accepted", b"event: token", b"event: done")
+        modules = [["bench.quiet_retriever", str(ports.retriever)], ["services.generator"], ["services.gateway"]]
         with running(modules, folder, environment):
-            await _answering(target)
-            yield target
+            await _answering(_gateway(ports))
+            yield ports
+
+
+def _gateway(ports: Ports) -> Target:
+    return Target("ragmesh", ports.http, "/v1/query", _question, b"event: accepted", b"event: token", b"event: done")
 
 
 @contextmanager

@@ -44,16 +44,16 @@ def _style(name: str, size: float, **rest: Any) -> ParagraphStyle:
     return ParagraphStyle(name, fontSize=size, **settings)
 
 
-_BODY = _style("body", 9.1, spaceAfter=4.5)
-_ITEM = _style("item", 9.1, leftIndent=16, bulletIndent=3, spaceAfter=2.5)
+_BODY = _style("body", 9, spaceAfter=4.2)
+_ITEM = _style("item", 9, leftIndent=16, bulletIndent=3, spaceAfter=2.5)
 _CELL = _style("cell", 8)
 _HEAD_CELL = _style("head_cell", 8, fontName="Helvetica-Bold")
 _CODE = _style(
     "code", 8, fontName="Courier", leading=10.4, backColor=_PALE, borderPadding=5, spaceBefore=5, spaceAfter=10
 )
 _HEADINGS = {
-    1: _style("chapter", 19, fontName="Helvetica-Bold", textColor=_ACCENT, spaceBefore=20, spaceAfter=10),
-    2: _style("section", 12.5, fontName="Helvetica-Bold", textColor=_ACCENT, spaceBefore=9, spaceAfter=4),
+    1: _style("chapter", 19, fontName="Helvetica-Bold", textColor=_ACCENT, spaceBefore=16, spaceAfter=8),
+    2: _style("section", 12.5, fontName="Helvetica-Bold", textColor=_ACCENT, spaceBefore=8, spaceAfter=3.5),
 }
 _CONTENTS = [_style("contents", 11, spaceBefore=5)]
 
@@ -116,7 +116,7 @@ def _chapters() -> Iterator[Flowable]:
     parser = MarkdownIt("commonmark").enable("table")
     for number, path in enumerate(sorted(CHAPTERS.glob("[0-9][0-9]-*.md"))):
         if number:
-            yield platypus.CondPageBreak(4.5 * cm)
+            yield platypus.CondPageBreak(3 * cm)
         for node in SyntaxTreeNode(parser.parse(path.read_text("utf-8"))).children:
             yield from _block(node, f"{path.stem}-{node.map[0] if node.map else 0}")
 

@@ -82,7 +82,7 @@ def test_redis_keeps_what_it_acknowledged() -> None:
 
 def test_whoever_keeps_data_has_a_volume() -> None:
     keeps = {name for name, service in COMPOSE["services"].items() if service.get("volumes")}
-    assert keeps == {"redis", "embedder", "retriever", "ingestor"}
+    assert keeps == {"redis", "embedder", "retriever", "ingestor", "gateway"}
     assert set(COMPOSE["volumes"]) == keeps
 
 
