@@ -6,27 +6,16 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import SecretStr
 
 from rag.durable import sync
 from rag.runtime.errors import FailedPrecondition
+from rag.runtime.signing_secret import LEAST_BYTES
 
 FILE = Path("gateway") / "pepper"
 """Inside the data folder."""
 _BYTES = 32
-_LEAST = 32
-
-
-def _long_enough(value: SecretStr) -> SecretStr:
-    if 0 < len(value.get_secret_value().encode()) < _LEAST:
-        message = f"a pepper of fewer than {_LEAST} bytes can be guessed; `openssl rand -hex 32` makes one"
-        raise ValueError(message)
-    return value
-
-
-PepperSetting = Annotated[SecretStr, AfterValidator(_long_enough)]
 
 
 def load_pepper(
@@ -47,7 +36,7 @@ def load_pepper(
     except OSError as error:
         message = f"{path} cannot be read or made: {error.strerror or error}. RAG_KEY_PEPPER can take its place."
         raise FailedPrecondition(message, "PEPPER_UNREADABLE") from error
-    if len(found) < _LEAST:
+    if len(found) < LEAST_BYTES:
         message = f"{path} is damaged, and no API key can be checked without it; bring it back from a backup."
         raise FailedPrecondition(message, "PEPPER_UNREADABLE")
     return found

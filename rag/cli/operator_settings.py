@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from rag.access.pepper import PepperSetting
 from rag.runtime.settings import SharedSettings, prefix
+from rag.runtime.signing_secret import SigningSecret
 
 
 class OperatorSettings(SharedSettings):
@@ -17,6 +17,6 @@ class OperatorSettings(SharedSettings):
     milvus_uri: str = Field("", validation_alias="MILVUS_URI", description="As for the retriever.")
     retriever_address: str = Field("127.0.0.1:50052", validation_alias="RETRIEVER_ADDRESS", description="As for all.")
     blobs_url: str = Field("", validation_alias="INGESTOR_BLOBS_URL", description="As for the ingestor.")
-    key_pepper: PepperSetting = Field(
+    key_pepper: SigningSecret = Field(
         SecretStr(""), validation_alias="RAG_KEY_PEPPER", description="As for the gateway."
     )

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-_LEAST_SECRET = 32
+from rag.runtime.signing_secret import SigningSecret
 
 
 class SettingsError(Exception):
@@ -47,10 +47,10 @@ class SharedSettings(BaseSettings):
         description="For tests: the process kills itself when it reaches this point for the n-th time, as `name:n`, "
         "or is stopped there, as `name:n:stop`.",
     )
-    mesh_secret: SecretStr = Field(
+    mesh_secret: SigningSecret = Field(
         SecretStr(""),
         validation_alias="RAG_MESH_SECRET",
-        description="Shared by all services, at least 32 characters: each call among them then carries a signed word about its "
+        description="Shared by all services, at least 32 bytes: each call among them then carries a signed word about its "
         "caller, and one without is refused.",
     )
     tls_certificate_file: Path | None = Field(
@@ -71,16 +71,6 @@ class SharedSettings(BaseSettings):
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="Where traces are sent (OTLP over gRPC); empty sends none.",
     )
-
-    @field_validator("mesh_secret")
-    @classmethod
-    def _long_enough(cls, value: SecretStr) -> SecretStr:
-        if 0 < len(value.get_secret_value()) < _LEAST_SECRET:
-            message = (
-                f"a secret of fewer than {_LEAST_SECRET} characters can be guessed; `openssl rand -hex 32` makes one"
-            )
-            raise ValueError(message)
-        return value
 
 
 class ServiceSettings(SharedSettings):

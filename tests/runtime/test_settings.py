@@ -53,3 +53,16 @@ def test_settings_that_do_not_fit_together_are_named_and_their_values_not_shown(
         load(next(kind for kind in KINDS if kind.__name__ == "GeneratorSettings"))
     assert "OPENAI_API_KEY" in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("variable", ["RAG_MESH_SECRET", "RAG_KEY_PEPPER", "GATEWAY_JWT_SECRET"])
+def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv("GATEWAY_JWT_ISSUER", "issuer")
+    monkeypatch.setenv("GATEWAY_JWT_AUDIENCE", "audience")
+    for secret in ("", "s" * 32, "\u00e9" * 16):
+        monkeypatch.setenv(variable, secret)
+        load(settings_of("gateway"))
+    monkeypatch.setenv(variable, "s" * 31)
+    with pytest.raises(SettingsError, match=f"^{variable}: .*32 bytes") as raised:
+        load(settings_of("gateway"))
+    assert "sss" not in str(raised.value)

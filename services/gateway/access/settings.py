@@ -9,12 +9,10 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from rag.access.pepper import PepperSetting
 from rag.runtime.loopback import is_loopback
 from rag.runtime.settings import ServiceSettings, prefix
+from rag.runtime.signing_secret import SigningSecret
 from services.gateway.access.proxies import Network
-
-_LEAST_SECRET = 32
 
 
 def listed(value: object) -> object:
@@ -27,7 +25,7 @@ class AccessSettings(ServiceSettings):
 
     model_config = prefix("GATEWAY_")
 
-    key_pepper: PepperSetting = Field(
+    key_pepper: SigningSecret = Field(
         SecretStr(""),
         validation_alias="RAG_KEY_PEPPER",
         description="What API keys are hashed with, at least 32 bytes; by default a file in RAG_DATA_DIR that is made once. "
@@ -43,7 +41,7 @@ class AccessSettings(ServiceSettings):
         description="Addresses or networks, with commas between, of proxies that are believed when they say where a caller is "
         "(`X-Forwarded-For`). Without it all callers behind a proxy are one.",
     )
-    jwt_secret: SecretStr = Field(
+    jwt_secret: SigningSecret = Field(
         SecretStr(""),
         description="Takes JSON Web Tokens that are signed with this secret (HS256), at least 32 bytes.",
     )
@@ -66,14 +64,6 @@ class AccessSettings(ServiceSettings):
         description="The claim that names what a caller may: query, ingest, admin, with spaces between them or as a list.",
     )
     jwt_leeway_s: float = Field(10.0, ge=0, le=300, description="How far the clocks of token makers may be from ours.")
-
-    @field_validator("jwt_secret")
-    @classmethod
-    def _long_enough(cls, value: SecretStr) -> SecretStr:
-        if 0 < len(value.get_secret_value().encode()) < _LEAST_SECRET:
-            message = f"a secret of fewer than {_LEAST_SECRET} bytes can be guessed; `openssl rand -hex 32` makes one"
-            raise ValueError(message)
-        return value
 
     @field_validator("jwt_jwks_url")
     @classmethod

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic import SecretStr
 
-from rag.access.pepper import FILE, PepperSetting, load_pepper
+from rag.access.pepper import FILE, load_pepper
 from rag.runtime.errors import FailedPrecondition
 
 NOTHING = SecretStr("")
@@ -54,11 +54,3 @@ def test_a_folder_that_cannot_be_written_is_said_with_the_way_out(tmp_path):
     (tmp_path / "gateway").write_text("a file, not a folder")
     with pytest.raises(FailedPrecondition, match="RAG_KEY_PEPPER"):
         load_pepper(tmp_path, NOTHING)
-
-
-def test_a_short_setting_is_refused():
-    setting = TypeAdapter(PepperSetting)
-    assert setting.validate_python("x" * 32).get_secret_value() == "x" * 32
-    assert setting.validate_python("").get_secret_value() == ""
-    with pytest.raises(ValidationError, match="32 bytes"):
-        setting.validate_python("x" * 31)
