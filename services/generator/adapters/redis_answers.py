@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from redis.commands.core import AsyncScript
 from rag.catalogue_state import STATE, changes_key, commits_key
 from rag.passage import Passage
 from rag.runtime.redis import reached
+from rag.runtime.redis_erasing import ERASE_ALL, PAGE, in_pages
 from services.generator.caching.answers import Reading
 from services.generator.caching.entries import Entry, Kept, Stamp
 from services.generator.events import Checks, Citation, FinishReason, Source, Token
@@ -23,7 +25,6 @@ _FORMAT = 2
 """Grows when entries change their shape; what was written in another one is not there."""
 _LARGEST_BYTES = 262_144
 _TIMEOUT_S = 0.5
-_FORGET_AT_ONCE = 500
 
 # KEYS: changes and commits of the tenant, the answer, the tenant's epoch.
 _READ = (
@@ -81,24 +82,6 @@ return {#digests, erased}
 """
 
 
-# KEYS: all answers of the tenant. ARGV: what the keys of answers begin with, how many at once. Returns how many were looked at and how
-# many erased.
-_FORGET_ALL = """
-local digests, erased = redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1), 0
-for _, digest in ipairs(digests) do
-  erased = erased + redis.call('UNLINK', ARGV[1] .. digest)
-  redis.call('ZREM', KEYS[1], digest)
-end
-return {#digests, erased}
-"""
-
-# KEYS: the epoch. ARGV: its seconds to live. The clock makes each another one.
-_NEXT_EPOCH = """
-local time = redis.call('TIME')
-redis.call('SET', KEYS[1], time[1] .. '.' .. time[2], 'EX', ARGV[1])
-"""
-
-
 def answer_key(tenant: str, digest: str) -> str:
     """Return the key of an answer (hash: mark, stamp, body, documents). It expires."""
     return f"rag:{tenant}:answer:{digest}"
@@ -139,8 +122,7 @@ class RedisAnswers:
         self._keep = redis.register_script(_KEEP)
         self._settle = redis.register_script(_SETTLE)
         self._forget = redis.register_script(_FORGET)
-        self._forget_all = redis.register_script(_FORGET_ALL)
-        self._next_epoch = redis.register_script(_NEXT_EPOCH)
+        self._forget_all = redis.register_script(ERASE_ALL)
 
     async def read(self, tenant: str, key: str) -> Reading:
         """Return the state of the catalogue and what is kept under `key`."""
@@ -174,14 +156,14 @@ class RedisAnswers:
         """Erase the entries made from a document, some at a time, and leave a mark."""
         keys = [answers_of_key(tenant, document_id), forgotten_key(tenant, document_id)]
         mark = f"{stamp.commits} {stamp.index}"
-        args: list[str | int] = [answer_key(tenant, ""), document_id, mark, self._mark_s, _FORGET_AT_ONCE]
-        return await _erased(self._forget, keys, args)
+        args: list[str | int] = [answer_key(tenant, ""), document_id, mark, self._mark_s, PAGE]
+        return await in_pages(partial(_run, self._forget, keys, args))
 
     async def forget_all(self, tenant: str) -> int:
         """Begin another epoch and erase all entries, some at a time."""
-        async with _reached():
-            await self._next_epoch(keys=[epoch_key(tenant)], args=[self._mark_s])
-        return await _erased(self._forget_all, [answers_key(tenant)], [answer_key(tenant, ""), _FORGET_AT_ONCE])
+        keys = [answers_key(tenant), epoch_key(tenant)]
+        args: list[str | int] = [answer_key(tenant, ""), PAGE, self._mark_s]
+        return await in_pages(partial(_run, self._forget_all, keys, args))
 
 
 def encoded(entry: Entry) -> bytes | None:
@@ -214,14 +196,10 @@ def decoded(stamp: bytes, body: bytes) -> Entry | None:
         return None
 
 
-async def _erased(script: AsyncScript, keys: list[str], args: list[str | int]) -> int:
-    """Run a script until it looked at fewer answers than it may at once; return how many it erased."""
-    looked_at, total = _FORGET_AT_ONCE, 0
-    while looked_at == _FORGET_AT_ONCE:
-        async with _reached():
-            looked_at, erased = await script(keys=keys, args=args)
-        total += erased
-    return total
+async def _run(script: AsyncScript, keys: list[str], args: list[str | int]) -> tuple[int, int]:
+    async with _reached():
+        looked_at, erased = await script(keys=keys, args=args)
+    return looked_at, erased
 
 
 def _stamp(stamp: Stamp) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from rag.catalogue_state import changes_key
+from rag.runtime.redis_erasing import ERASE_ALL, PAGE, in_pages
 from services.retriever.adapters.redis_keys import retrieval_key, retrievals_epoch_key, retrievals_key, translated
 from services.retriever.passages import Place
 from services.retriever.retrieval.caching import Kept, Ranking
@@ -15,7 +16,6 @@ from services.retriever.retrieval.ranking import Ranked
 
 _EPOCH_S = 3_600
 """Longer than any search takes."""
-_AT_ONCE = 500
 
 # KEYS: the ranking, all rankings of the tenant, its epoch. ARGV: the ranking, seconds to live, digest, epoch. Rankings whose time is over
 # leave the set here, so it does not outgrow what there is.
@@ -26,19 +26,6 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. now)
 redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[3])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
-"""
-
-# KEYS: all rankings, the epoch. ARGV: what the keys of rankings begin with, how many at once, the epoch's seconds to live. The clock makes
-# each epoch another one. Returns how many were looked at and how many erased.
-_FORGET = """
-local time, erased = redis.call('TIME'), 0
-redis.call('SET', KEYS[2], time[1] .. '.' .. time[2], 'EX', ARGV[3])
-local digests = redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1)
-for _, digest in ipairs(digests) do
-  erased = erased + redis.call('UNLINK', ARGV[1] .. digest)
-  redis.call('ZREM', KEYS[1], digest)
-end
-return {#digests, erased}
 """
 
 
@@ -54,7 +41,7 @@ class RedisRetrievals:
         self._redis = redis
         self._ttl_s = ttl_s
         self._keep = redis.register_script(_KEEP)
-        self._forget = redis.register_script(_FORGET)
+        self._forget = redis.register_script(ERASE_ALL)
 
     async def read(self, tenant: str, key: str) -> Kept:
         """Return the tenant's count of changes now, what is kept under `key`, and the epoch."""
@@ -74,13 +61,14 @@ class RedisRetrievals:
     async def forget(self, tenant: str) -> int:
         """Begin another epoch and erase all rankings, some at a time; return how many were erased."""
         keys = [retrievals_key(tenant), retrievals_epoch_key(tenant)]
-        args: list[str | int] = [retrieval_key(tenant, ""), _AT_ONCE, _EPOCH_S]
-        looked_at, total = _AT_ONCE, 0
-        while looked_at == _AT_ONCE:
+        args: list[str | int] = [retrieval_key(tenant, ""), PAGE, _EPOCH_S]
+
+        async def erase() -> tuple[int, int]:
             with translated():
                 looked_at, erased = await self._forget(keys=keys, args=args)
-            total += erased
-        return total
+            return looked_at, erased
+
+        return await in_pages(erase)
 
 
 def encoded(ranking: Ranking) -> bytes:
