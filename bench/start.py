@@ -38,7 +38,7 @@ def measure(folder: Path) -> dict[str, float]:
         serving = time.perf_counter() - began
         idle = resident(psutil.Process(tree.process.pid))
         began = time.perf_counter()
-        stop(tree)
+        stop(tree.process)
         return {
             "serving s": round(serving, 2),
             "stopped s": round(time.perf_counter() - began, 2),

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from rag.own_redis import SOCKET
 from rag.runtime.errors import FailedPrecondition
 
 _MAX_SOCKET_PATH = 100  # the kernel allows 107 bytes
@@ -32,12 +33,12 @@ def find_binary() -> str:
 
 
 def command(binary: str, folder: Path) -> Sequence[str]:
-    """Return the command that runs a durable Redis whose data and socket `redis.sock` are in `folder`.
+    """Return the command that runs a durable Redis whose data and socket are in `folder`.
 
     Raises:
         FailedPrecondition: SOCKET_PATH_TOO_LONG.
     """
-    socket = folder.resolve() / "redis.sock"
+    socket = folder.resolve() / SOCKET
     if len(str(socket)) > _MAX_SOCKET_PATH:
         message = f"The path {socket} is too long for a socket; choose a shorter RAG_DATA_DIR."
         raise FailedPrecondition(message, "SOCKET_PATH_TOO_LONG")

@@ -17,6 +17,7 @@ from pydantic import Field
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from rag import own_redis
 from rag.backup import UNFINISHED
 from rag.runtime.errors import FailedPrecondition, Unavailable
 from rag.runtime.loopback import is_loopback
@@ -86,17 +87,17 @@ def _check_data(data_dir: Path) -> None:
 async def _start(settings: TreeSettings, children: Children) -> Mapping[str, ServiceSettings]:
     try:
         async with asyncio.timeout(settings.start_timeout_s):
-            url = settings.redis_url or await _start_redis(settings.data_dir.resolve() / "redis", children)
+            url = settings.redis_url or await _start_redis(settings.data_dir.resolve(), children)
             return await _start_services(url, children)
     except TimeoutError as error:
         message = f"Not all services were SERVING within {settings.start_timeout_s:g} s; their lines above say why."
         raise Unavailable(message, "START_TIMEOUT") from error
 
 
-async def _start_redis(folder: Path, children: Children) -> str:
+async def _start_redis(data_dir: Path, children: Children) -> str:
+    folder, url = own_redis.folder_of(data_dir), own_redis.url_of(data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     await children.start("redis", command(find_binary(), folder), child_environment())
-    url = f"unix://{folder / 'redis.sock'}"
     async with open_redis(url) as redis:
         while not await _answers(redis):
             await asyncio.sleep(_POLL_S)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rag import own_redis
 from rag.backup import UNFINISHED
 from rag.backup.files import Report, check_files, entry_of, sums, sync_tree
 from rag.backup.manifest import CATALOGUE, Manifest, damaged, load
@@ -76,7 +77,7 @@ async def restore(
         try:
             await asyncio.to_thread(_copy, folder, staging, manifest, report)
             report("redis", 0, 0)
-            documents = await _load_redis(folder / CATALOGUE, staging / "redis")
+            documents = await _load_redis(folder / CATALOGUE, own_redis.folder_of(staging))
             stamp = datetime.fromtimestamp(now(), UTC).strftime("%Y%m%dT%H%M%S")
             aside = await asyncio.to_thread(_exchange, data_dir, staging, f"before-restore-{stamp}")
         finally:
@@ -91,7 +92,7 @@ def _taken(data_dir: Path) -> Iterator[None]:
     Raises:
         FailedPrecondition: DATA_IN_USE.
     """
-    if _listens(data_dir / "redis" / "redis.sock"):
+    if _listens(own_redis.socket_of(data_dir)):
         raise _in_use(data_dir, "its Redis answers")
     with ExitStack() as stack:
         for name, why in _LOCKS.items():

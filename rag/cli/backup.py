@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rag import own_redis
 from rag.backup.files import Report
 from rag.backup.manifest import Manifest
 from rag.backup.restoring import restore as bring_back
@@ -74,9 +75,8 @@ def restore(
 
 async def _backup(folder: Path, data_dir: Path | None, retriever: str, *, as_json: bool) -> int:
     data = embedded_data(data_dir)
-    socket = data / "redis" / "redis.sock"
     with _progress(as_json=as_json) as report, _readable(folder):
-        async with open_redis(f"unix://{socket}", _FORK_S) as redis, open_retriever(retriever) as index:
+        async with open_redis(own_redis.url_of(data), _FORK_S) as redis, open_retriever(retriever) as index:
             try:
                 await redis.ping()
             except (RedisError, OSError) as error:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from rich.filesize import decimal
 
+from rag import own_redis
 from rag.cli.doctor_settings import DoctorSettings
 
 GOOD, WRONG, SKIPPED = "good", "wrong", "skipped"
@@ -73,15 +74,14 @@ def check_folder(folder: Path) -> list[Finding]:
 
 async def check_redis(url: str, folder: Path, clock: Callable[[], float] = time.time) -> list[Finding]:
     """Look at Redis: whether it answers, which one it is, whether it may forget, and whether it knows the time."""
-    own = folder / "redis" / "redis.sock"
-    if not url and not own.exists():
+    if not url and not own_redis.socket_of(folder).exists():
         return [_embedded_redis()]
     from redis.exceptions import RedisError
 
     from rag.runtime.redis import open_redis
 
     try:
-        async with open_redis(url or f"unix://{own}") as redis, asyncio.timeout(_TIMEOUT_S):
+        async with open_redis(url or own_redis.url_of(folder)) as redis, asyncio.timeout(_TIMEOUT_S):
             server, memory = await redis.info("server"), await redis.info("memory")
             seconds, micros = await redis.time()
     except (RedisError, OSError, TimeoutError, ValueError) as error:

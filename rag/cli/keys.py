@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from rag import own_redis
 from rag.access.issuing import Issuer
 from rag.access.pepper import load_pepper
 from rag.access.record import ApiKeyRecord
@@ -103,7 +104,7 @@ async def _open(tenant: str, data_dir: Path | None) -> AsyncIterator[_Opened]:
     check_id(tenant, "tenant")
     found = settings()
     folder = (data_dir or found.data_dir).resolve()
-    async with open_redis(found.redis_url or f"unix://{folder / 'redis' / 'redis.sock'}") as redis:
+    async with open_redis(found.redis_url or own_redis.url_of(folder)) as redis:
         # Its address may hold a password.
         where = "at REDIS_URL" if found.redis_url else f"in {folder}"
         message = f"No Redis answers {where}. `ragmesh up` starts one; --data-dir or REDIS_URL says where it is."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from rag import own_redis
 from rag.runtime import context
 from rag.runtime.errors import FailedPrecondition, InvalidInput, Unavailable
 from rag.runtime.peers import Peer, open_peer
@@ -67,9 +68,8 @@ def embedded_data(data_dir: Path | None) -> Path:
     """
     found = settings()
     folder = (data_dir or found.data_dir).resolve()
-    own = f"unix://{folder / 'redis' / 'redis.sock'}"
     outside = {
-        "REDIS_URL": "" if found.redis_url == own else found.redis_url,
+        "REDIS_URL": "" if found.redis_url == own_redis.url_of(folder) else found.redis_url,
         "MILVUS_URI": found.milvus_uri,
         "INGESTOR_BLOBS_URL": found.blobs_url,
     }

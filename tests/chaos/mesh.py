@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from rag import own_redis
 from rag.cli.own_services import free_ports
 from rag.runtime.probe import check
 from rag.runtime.settings import child_environment
@@ -44,7 +45,7 @@ class Mesh:
 
     @property
     def redis_url(self) -> str:
-        return f"unix://{self.folder / 'redis' / 'redis.sock'}"
+        return own_redis.url_of(self.folder)
 
     def address(self, service: str) -> str:
         return f"127.0.0.1:{self.ports[service]}"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import jwt
 
+from rag import own_redis
 from rag.cli.own_services import free_ports
-from rag.runtime.probe import check
-from tests.system.processes import ROOT, START_LIMIT_S, STOP_LIMIT_S, Tree
+from tests.system.processes import ROOT, Tree, serving
 
 ISSUER, AUDIENCE = "https://identity.example", "ragmesh"
 SECRET = "a secret that two parties share, and nobody else"
@@ -68,22 +68,10 @@ def open_door(tree: Tree, folder: Path, **settings: str) -> Iterator[Door]:
         "GATEWAY_JWT_SECRET": SECRET,
         "GATEWAY_JWT_ISSUER": ISSUER,
         "GATEWAY_JWT_AUDIENCE": AUDIENCE,
-        "REDIS_URL": f"unix://{data / 'redis' / 'redis.sock'}",
+        "REDIS_URL": own_redis.url_of(data),
         "RAG_DATA_DIR": str(data),
         **settings,
     }
-    log = folder / "door.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.gateway"], cwd=ROOT, env=environment, stdout=output, stderr=output
-        )
-    door = Door(tree, grpc_port, http_port, environment, log)
-    try:
-        end = time.monotonic() + START_LIMIT_S
-        while check(door.address, "", 1.0) != "SERVING":
-            assert process.poll() is None, f"the gateway died:\n{log.read_text()[-4000:]}"
-            assert time.monotonic() < end, f"not SERVING:\n{log.read_text()[-4000:]}"
+    door = Door(tree, grpc_port, http_port, environment, folder / "door.log")
+    with serving("services.gateway", door.address, environment, door.log):
         yield door
-    finally:
-        process.terminate()
-        process.wait(STOP_LIMIT_S)

@@ -74,30 +74,33 @@ def running_tree(folder: Path, models: Path | None = None, **settings: str) -> I
         **settings,
     }
     log = folder / "tree.log"
+    with serving("services", f"127.0.0.1:{ports['gateway']}", environment, log) as process:
+        yield Tree(process, ports, http_port, log)
+
+
+@contextmanager
+def serving(module: str, address: str, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Python module that serves at an address for the length of a block."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "services"], cwd=ROOT, env=environment, stdout=output, stderr=output
+            [sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=output, stderr=output
         )
-    tree = Tree(process, ports, http_port, log)
     try:
-        until_serving(tree)
-        yield tree
+        end = time.monotonic() + START_LIMIT_S
+        while check(address, "", 1.0) != "SERVING":
+            assert process.poll() is None, f"{module} died:\n{log.read_text()[-4000:]}"
+            assert time.monotonic() < end, f"{module} is not SERVING:\n{log.read_text()[-4000:]}"
+        yield process
     finally:
-        stop(tree)
+        stop(process)
 
 
-def until_serving(tree: Tree) -> None:
-    end = time.monotonic() + START_LIMIT_S
-    while check(tree.address, "", 1.0) != "SERVING":
-        assert tree.process.poll() is None, f"the tree died:\n{tree.log.read_text()[-4000:]}"
-        assert time.monotonic() < end, f"not SERVING:\n{tree.log.read_text()[-4000:]}"
-
-
-def stop(tree: Tree) -> None:
-    if tree.process.poll() is None:
-        tree.process.send_signal(signal.SIGINT)
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process as Ctrl-C does, and by force when it does not end."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
         try:
-            tree.process.wait(STOP_LIMIT_S)
+            process.wait(STOP_LIMIT_S)
         except subprocess.TimeoutExpired:
-            tree.process.kill()
-            tree.process.wait()
+            process.kill()
+            process.wait()

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from rag import own_redis
 from rag.runtime.redis import open_redis
 from rag.v1 import ingestor_pb2, retriever_pb2
 from rag.v1.embedder_pb2 import GetModelRequest
@@ -130,7 +131,7 @@ async def mesh(tree: Tree) -> AsyncIterator[Mesh]:
         for service, port in tree.ports.items():
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
             channels[f"{service.capitalize()}Service"] = channel
-        socket = tree.log.parent / "redis" / "redis.sock"
+        socket = own_redis.socket_of(tree.log.parent)
         redis = await stack.enter_async_context(open_redis(f"unix://{socket}"))
         owners = [
             Tenant(f"tenant-{letter}-{uuid.uuid4().hex[:8]}", f"canary{letter}{uuid.uuid4().hex}") for letter in "ab"

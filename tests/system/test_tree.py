@@ -22,7 +22,7 @@ def test_one_interrupt_stops_everything(folder: Path, models: Path) -> None:
     with running_tree(folder, models) as tree:
         members = tree.members()
         assert len(members) >= 1 + len(SERVICES) + 2  # a Redis and the index engine too
-        stop(tree)
+        stop(tree.process)
         assert tree.process.returncode == 0
         until_sync(lambda: gone(members))
         assert "received SIGINT" in tree.log.read_text()
