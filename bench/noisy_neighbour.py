@@ -28,7 +28,7 @@ import httpx
 import jwt
 
 from bench.report import finish
-from bench.stream_targets import running
+from bench.stream_targets import Ports, environment, modules, running
 from bench.streams import percentiles
 from rag.cli.own_services import free_ports
 from tests.doubles.fixtures import ModelServer, starting_model_server
@@ -180,34 +180,21 @@ def _report(quiet: dict[str, Load], noisy: dict[str, Load], **facts: Any) -> Non
 
 @asynccontextmanager
 async def _door(model: ModelServer, folder: Path, limit: int) -> AsyncIterator[Door]:
-    retriever, embedder, generator, gateway, http_port = free_ports(5)
-    secret = secrets.token_hex(32)
+    ports, (embedder,), secret = Ports(*free_ports(4)), free_ports(1), secrets.token_hex(32)
     with running_redis(folder) as redis_url:
-        environment = {
-            "REDIS_URL": redis_url,
-            "RAG_DATA_DIR": str(folder),
-            "RAG_LOG_LEVEL": "WARNING",
-            "OPENAI_BASE_URL": model.base_url,
-            "RETRIEVER_ADDRESS": f"127.0.0.1:{retriever}",
-            "INGESTOR_ADDRESS": f"127.0.0.1:{retriever}",
+        known = {
+            **environment(ports, model, folder, redis_url),
             "EMBEDDER_ADDRESS": f"127.0.0.1:{embedder}",
-            "GENERATOR_ADDRESS": f"127.0.0.1:{generator}",
             "EMBEDDER_PORT": str(embedder),
             "EMBEDDER_METRICS_PORT": "0",
-            "GENERATOR_PORT": str(generator),
-            "GENERATOR_METRICS_PORT": "0",
-            "GENERATOR_SEMANTIC_THRESHOLD": "0",
-            "GATEWAY_PORT": str(gateway),
-            "GATEWAY_HTTP_PORT": str(http_port),
             "GATEWAY_JWT_SECRET": secret,
             "GATEWAY_JWT_ISSUER": _ISSUER,
             "GATEWAY_JWT_AUDIENCE": _ISSUER,
             "GATEWAY_LIMIT_REQUESTS_PER_MINUTE": str(limit),
             "GATEWAY_LIMIT_BURST_REQUESTS": str(max(1, limit // 60)),
         }
-        modules = [["bench.quiet_retriever", str(retriever)], ["services.embedder"], ["services.generator"]]
-        with running([*modules, ["services.gateway"]], folder, environment):
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{http_port}", timeout=60, limits=_MANY) as http:
+        with running([*modules(ports), ["services.embedder"]], folder, known):
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", timeout=60, limits=_MANY) as http:
                 await until(lambda: _is_ready(http), _START_S)
                 yield Door(http, secret)
 

@@ -28,13 +28,9 @@ from rag.runtime.server import Mount, Room, serving
 from rag.runtime.settings import ServiceSettings, child_environment
 from rag.v1 import generator_pb2 as pb
 from rag.v1 import generator_pb2_grpc
+from tests.gateway.slow_reader import opened, sips
 from tests.waiting import until
 
-_BODY = b'{"question":"q","stream":true}'
-_HEAD = (
-    b"POST /v1/query HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    % len(_BODY)
-)
 _TOKEN = "x" * 200
 _KIB = 1024
 _CUT_S = 30
@@ -102,21 +98,10 @@ async def _gateway(generator: int, folder: Path) -> AsyncIterator[tuple[psutil.P
         yield psutil.Process(process.pid), http_port
 
 
-async def _opened(port: int) -> socket.socket:
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * _KIB)
-    made.setblocking(False)  # noqa: FBT003
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(made, ("127.0.0.1", port))
-    await loop.sock_sendall(made, _HEAD + _BODY)
-    return made
-
-
 async def _sip(connection: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):
-        while await loop.sock_recv(connection, _KIB):
-            await asyncio.sleep(1.0)
+        async for _ in sips(connection, 1.0):
+            pass
 
 
 def _queued(port: int) -> list[int]:
@@ -144,11 +129,11 @@ async def measure(count: int, seconds: Sequence[int]) -> list[dict[str, float]]:
     rows = []
     with tempfile.TemporaryDirectory(prefix="rag") as folder:
         async with _generator() as generator, _gateway(generator, Path(folder)) as (process, port):
-            warm = await _opened(port)
+            warm = await opened(port)
             await asyncio.sleep(1)
             warm.close()
             before = process.memory_info().rss
-            readers = [await _opened(port) for _ in range(2 * count)]
+            readers = [await opened(port) for _ in range(2 * count)]
             sipping = [asyncio.create_task(_sip(one)) for one in readers[count:]]
             passed = 0
             for moment in seconds:

@@ -61,26 +61,32 @@ async def services(model: ModelServer, folder: Path, **settings: str) -> AsyncIt
     """The processes of `ragmesh`, and where they listen."""
     ports = Ports(*free_ports(4))
     with running_redis(folder) as redis_url:
-        environment = {
-            "REDIS_URL": redis_url,
-            "RAG_DATA_DIR": str(folder),
-            "RAG_LOG_LEVEL": "WARNING",
-            "OPENAI_BASE_URL": model.base_url,
-            **{f"{room}_ADDRESS": f"127.0.0.1:{ports.retriever}" for room in ("RETRIEVER", "EMBEDDER", "INGESTOR")},
-            "GENERATOR_ADDRESS": f"127.0.0.1:{ports.generator}",
-            "GENERATOR_PORT": str(ports.generator),
-            "GENERATOR_METRICS_PORT": "0",
-            "GENERATOR_SEMANTIC_THRESHOLD": "0",  # there is no embedder here, and no question is like another
-            "GATEWAY_AUTH": "off",
-            **UNLIMITED,
-            "GATEWAY_PORT": str(ports.gateway),
-            "GATEWAY_HTTP_PORT": str(ports.http),
-            **settings,
-        }
-        modules = [["bench.quiet_retriever", str(ports.retriever)], ["services.generator"], ["services.gateway"]]
-        with running(modules, folder, environment):
+        known = {**environment(ports, model, folder, redis_url), "GATEWAY_AUTH": "off", **UNLIMITED, **settings}
+        with running(modules(ports), folder, known):
             await _answering(_gateway(ports))
             yield ports
+
+
+def modules(ports: Ports) -> list[list[str]]:
+    """The commands of the processes."""
+    return [["bench.quiet_retriever", str(ports.retriever)], ["services.generator"], ["services.gateway"]]
+
+
+def environment(ports: Ports, model: ModelServer, folder: Path, redis_url: str) -> dict[str, str]:
+    """The settings that they have in common."""
+    return {
+        "REDIS_URL": redis_url,
+        "RAG_DATA_DIR": str(folder),
+        "RAG_LOG_LEVEL": "WARNING",
+        "OPENAI_BASE_URL": model.base_url,
+        **{f"{room}_ADDRESS": f"127.0.0.1:{ports.retriever}" for room in ("RETRIEVER", "EMBEDDER", "INGESTOR")},
+        "GENERATOR_ADDRESS": f"127.0.0.1:{ports.generator}",
+        "GENERATOR_PORT": str(ports.generator),
+        "GENERATOR_METRICS_PORT": "0",
+        "GENERATOR_SEMANTIC_THRESHOLD": "0",  # no question is taken for another one
+        "GATEWAY_PORT": str(ports.gateway),
+        "GATEWAY_HTTP_PORT": str(ports.http),
+    }
 
 
 def _gateway(ports: Ports) -> Target:
@@ -88,15 +94,13 @@ def _gateway(ports: Ports) -> Target:
 
 
 @contextmanager
-def running(
-    modules: Sequence[Sequence[str]], folder: Path, environment: dict[str, str] | None = None
-) -> Iterator[None]:
+def running(commands: Sequence[Sequence[str]], folder: Path, known: dict[str, str] | None = None) -> Iterator[None]:
     """Run Python modules as processes for the length of a block; what they say is in files of the folder."""
     with ExitStack() as stack:
-        for module in modules:
+        for module in commands:
             log = stack.enter_context((folder / f"{module[0]}.log").open("wb"))
             command = [sys.executable, "-m", *module]
-            settings = child_environment(**(environment or {}))
+            settings = child_environment(**(known or {}))
             process = stack.enter_context(subprocess.Popen(command, env=settings, stdout=log, stderr=log))
             stack.callback(process.terminate)
         yield

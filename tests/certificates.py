@@ -11,38 +11,21 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+_HERE: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+
 
 def self_signed(host: str = "localhost") -> tuple[bytes, bytes]:
     """Return a key and a certificate of its own authority for a host, PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    pem = serialization.Encoding.PEM
-    return (
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain),
-        certificate.public_bytes(pem),
-    )
+    key, name = ec.generate_private_key(ec.SECP256R1()), _named(host)
+    return _private(key), _signed(name, key.public_key(), name, key, [x509.DNSName(host)], is_authority=True)
 
 
 def for_mesh(folder: Path) -> dict[str, str]:
     """Write an authority and one certificate of it for all services of this machine; return the settings that name them."""
     authority_key, authority = ec.generate_private_key(ec.SECP256R1()), _named("mesh authority")
-    authority_pem = _signed(authority, authority_key.public_key(), authority, authority_key, is_authority=True)
+    authority_pem = _signed(authority, authority_key.public_key(), authority, authority_key, _HERE, is_authority=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _signed(_named("service"), key.public_key(), authority, authority_key, is_authority=False)
+    certificate = _signed(_named("service"), key.public_key(), authority, authority_key, _HERE, is_authority=False)
     files = {"certificate": certificate, "key": _private(key), "authority": authority_pem}
     for name, text in files.items():
         (folder / f"{name}.pem").write_bytes(text)
@@ -58,11 +41,11 @@ def _signed(
     key: ec.EllipticCurvePublicKey,
     issuer: x509.Name,
     by: ec.EllipticCurvePrivateKey,
+    names: list[x509.GeneralName],
     *,
     is_authority: bool,
 ) -> bytes:
     now = datetime.now(UTC)
-    here = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -71,7 +54,7 @@ def _signed(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(here), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .sign(by, hashes.SHA256())
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,16 +11,12 @@ from prometheus_client import REGISTRY
 
 from services.gateway.http import reader as readers
 from tests.gateway.messages import answer
+from tests.gateway.slow_reader import opened, sips
 from tests.gateway.stage import HOLD
 from tests.waiting import until
 
 MOST_BYTES = 256 * 1024
 TOKEN = "x" * 1_000
-BODY = b'{"question":"q","stream":true}'
-HEAD = (
-    b"POST /v1/query HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    % len(BODY)
-)
 
 
 @pytest.fixture
@@ -36,25 +31,6 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr("services.gateway.http.sse.Reader", Seen)
     return found
-
-
-async def opened(port: int) -> socket.socket:
-    """A reader with a small window that has asked."""
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    made.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(made, ("127.0.0.1", port))
-    await loop.sock_sendall(made, HEAD + BODY)
-    return made
-
-
-async def sipped(connection: socket.socket) -> AsyncIterator[bytes]:
-    """What a reader gets that takes 1 KiB and then has something else to do."""
-    loop = asyncio.get_running_loop()
-    while chunk := await loop.sock_recv(connection, 1_024):
-        yield chunk
-        await asyncio.sleep(0.01)
 
 
 def streams() -> float | None:
@@ -98,7 +74,7 @@ def _body(received: bytes) -> bytes:
 
 async def _until_done(connection: socket.socket) -> AsyncIterator[bytes]:
     last = b""
-    async for chunk in sipped(connection):
+    async for chunk in sips(connection, 0.01):
         yield chunk
         last = (last + chunk)[-16:]
         if last.endswith(b"0\r\n\r\n"):

@@ -60,11 +60,9 @@ class KeySet(Generic[K]):
         Raises:
             Unavailable: AUTH_UNAVAILABLE when it may be a new one and the source is away.
         """
-        if self._clock() - self._read_at >= FRESH_S:
-            reading = self._begin()
-            if reading and self._usable(key_id) is None:
-                await asyncio.shield(reading)
-        elif self._usable(key_id) is None and (reading := self._begin()):
+        is_known, is_fresh = self._usable(key_id) is not None, self._clock() - self._read_at < FRESH_S
+        reading = None if is_known and is_fresh else self._begin()
+        if reading and not is_known:
             await asyncio.shield(reading)
         found = self._usable(key_id)
         if found is None and self._is_away:
