@@ -25,9 +25,12 @@ from rag.backup.manifest import CATALOGUE, INDEX, NAME, PEPPER, Manifest, damage
 from rag.backup.manifest import dump as as_json
 from rag.backup.pause import paused
 from rag.durable import sync
-from rag.runtime.errors import AlreadyExists, InvalidInput
+from rag.runtime.backoff import retrying
+from rag.runtime.errors import AlreadyExists, InvalidInput, Unavailable
 
 _SNAPSHOT = "backup"
+_ATTEMPTS, _FIRST_PAUSE_S, _MOST_PAUSE_S = 6, 0.5, 8.0
+"""Together about eight seconds on average: a retriever that is started again is back by then."""
 _UPLOAD = re.compile(r"[A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,64}")
 
 
@@ -77,7 +80,14 @@ async def take(
             report("redis", 0, 0)
             await dump(redis, partial / CATALOGUE, pause)
             report("index", 0, 0)
-            path, digest = await index.snapshot(_SNAPSHOT)
+            path, digest = await retrying(
+                lambda: index.snapshot(_SNAPSHOT),
+                _is_away,
+                _FIRST_PAUSE_S,
+                _MOST_PAUSE_S,
+                attempts=_ATTEMPTS,
+                pause=pause,
+            )
             await asyncio.to_thread(move, data_dir / path, partial / INDEX)
             report("uploads", 0, 0)
             await asyncio.to_thread(_keep_uploads, data_dir / "blobs", partial / "blobs")
@@ -97,6 +107,10 @@ def _check_target(folder: Path, data_dir: Path) -> None:
         raise InvalidInput("A backup inside the data folder would be lost with it.", "BACKUP_INSIDE_DATA")
     if folder.exists():
         raise AlreadyExists(f"{folder} exists already; a backup is never written over.", "BACKUP_EXISTS")
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, Unavailable)
 
 
 def _prepare(partial: Path) -> None:

@@ -22,7 +22,7 @@ from rag.backup.manifest import CATALOGUE, INDEX, NAME, Manifest, digest_of
 from rag.backup.pause import KEY, is_paused, paused
 from rag.backup.restoring import restore, verify
 from rag.backup.taking import take
-from rag.runtime.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidInput, RagError, Unavailable
+from rag.runtime.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidInput, Unavailable
 from rag.runtime.redis import open_redis
 from rag.runtime.settings import child_environment
 from tests.redis_server import running_redis
@@ -304,18 +304,44 @@ async def test_a_backup_whose_pause_ended_early_is_thrown_away(short: Path) -> N
     assert not list(short.glob("backup*"))
 
 
-async def test_a_backup_that_fails_leaves_nothing(short: Path) -> None:
-    data = short / "data"
+class Away(FileIndex):
+    """A retriever that cannot be reached for some attempts."""
 
-    class Away(FileIndex):
-        async def snapshot(self, name: str) -> tuple[str, str]:
+    def __init__(self, data: Path, times: int) -> None:
+        super().__init__(data)
+        self.times = times
+        self.attempts = 0
+
+    async def snapshot(self, name: str) -> tuple[str, str]:
+        self.attempts += 1
+        if self.attempts <= self.times:
             raise Unavailable("The retriever cannot be reached.", "RETRIEVER_UNAVAILABLE")
+        return await super().snapshot(name)
 
+
+async def hurried(seconds: float) -> None:
+    await asyncio.sleep(min(seconds, 0.01))
+
+
+async def test_a_retriever_that_is_started_again_meanwhile_is_waited_for(short: Path) -> None:
+    data = short / "data"
+    index = Away(data, 3)
     with running_redis(data / "redis") as url:
         async with open_redis(url, 60) as client:
-            with pytest.raises(RagError):
-                await take(short / "backup", data, client, Away(data), quiet)
+            manifest = await take(short / "backup", data, client, index, quiet, pause=hurried)
+    assert index.attempts == 4
+    assert INDEX in {entry.path for entry in manifest.files}
+
+
+async def test_a_backup_that_fails_leaves_nothing(short: Path) -> None:
+    data = short / "data"
+    index = Away(data, 1_000)
+    with running_redis(data / "redis") as url:
+        async with open_redis(url, 60) as client:
+            with pytest.raises(Unavailable) as refused:
+                await take(short / "backup", data, client, index, quiet, pause=hurried)
             assert not await is_paused(client)
+    assert (refused.value.reason, index.attempts) == ("RETRIEVER_UNAVAILABLE", 6)
     assert not list(short.glob("backup*"))
 
 
