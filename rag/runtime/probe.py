@@ -12,8 +12,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 if TYPE_CHECKING:
     from rag.runtime.mesh import Tls
 
-_EAGER = [(f"grpc.{kind}_reconnect_backoff_ms", 100) for kind in ("initial", "min", "max")]
-"""A server that is just starting is found when it is there, not up to a second later."""
+_EAGER = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # how long an attempt to connect may take, despite its name
+]
+"""A server that is just starting is found when it is there, not up to a second later; a busy one is given its time."""
 
 
 def main() -> None:

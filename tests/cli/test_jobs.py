@@ -59,7 +59,7 @@ async def test_jobs_are_retried_by_id_with_a_password_or_all_the_dead(ragmesh: R
     assert (await ragmesh("retry", "job-3", "--password", "secret")).code == 0
     assert jobs.passwords == ["secret"]
     done = await ragmesh("retry", "--dead", "--json")
-    assert [(row["job_id"], row["state"]) for row in done.rows] == [("job-4", "queued"), ("job-1", "queued")]
+    assert [(row["job_id"], row["state"]) for row in done.rows] == [("job-4", "queued"), ("job-1", "queued")], done.err
     assert (await ragmesh("retry", "--dead")).err == "No job is dead.\n"
     assert (await ragmesh("retry")).code == 2
     assert (await ragmesh("retry", "job-3", "--dead")).code == 2

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -252,6 +252,30 @@ async def test_over_tls_the_authority_is_the_one_that_was_given(tmp_path: Path) 
         async with RagClient(f"https://localhost:{port}", "k", timeout_s=2) as doubting:
             with pytest.raises((Unavailable, DeadlineExceeded)):
                 await doubting.usage()
+
+
+@asynccontextmanager
+async def long_way(port: int, delay_s: float) -> AsyncIterator[int]:
+    """A port that leads to another one; what comes back is late."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late_s: float) -> None:
+        with closing(writer):
+            while part := await reader.read(65_536):
+                await asyncio.sleep(late_s)
+                writer.write(part)
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(relay(reader, there_writer, 0), relay(there_reader, writer, delay_s))
+
+    async with await asyncio.start_server(lead, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_gateway_that_is_far_away_or_busy_is_reached(gateway: Gateway) -> None:
+    async with long_way(int(gateway.address.rpartition(":")[2]), 0.4) as port, RagClient(f"127.0.0.1:{port}") as rag:
+        await rag.rate("a1", door.RATING_UP)
+    assert len(gateway.ratings) == 1
 
 
 @pytest.mark.parametrize("address", ["10.0.0.7:50050", "rag.example.org:50050", "dns:///rag.example.org:50050"])
