@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rag.cli.pairs import metadata_of
 from rag.metadata import to_value
 from rag.runtime.errors import RagError
 from rag.v1 import passage_pb2, retriever_pb2
@@ -42,8 +43,6 @@ def retrieval(
     Raises:
         BadParameter: metadata that is none.
     """
-    from rag.cli.ingest import metadata_of
-
     try:
         wanted = metadata_of(where)
     except RagError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import typer
 from rich.console import Console
 
 from rag.cli.ingesting import Ingestion, Item
+from rag.cli.pairs import metadata_of
 from rag.cli.sources import find_files
 from rag.cli.summary import summary
 from rag.cli.terminal import (
@@ -31,7 +31,7 @@ from rag.cli.terminal import (
 )
 from rag.cli.views import Bars, JsonLines, Lines
 from rag.client import RagClient
-from rag.metadata import Scalar, check_key, check_scalar
+from rag.metadata import Scalar
 from rag.runtime.errors import InvalidInput, RagError
 from rag.v1 import ingestor_pb2 as pb
 
@@ -81,31 +81,6 @@ def ingest(
 def asked(password: str) -> str:
     """Return a password; `-` asks for it at the terminal."""
     return str(typer.prompt("Password", hide_input=True, err=True)) if password == "-" else password  # noqa: S105 - a dash, not a secret
-
-
-def metadata_of(pairs: Sequence[str]) -> dict[str, Scalar]:
-    """Return KEY=VALUE pairs as metadata: `5` is a number, `true` a truth value, `"5"` and all else a text.
-
-    Raises:
-        InvalidInput: BAD_METADATA.
-    """
-    found: dict[str, Scalar] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise InvalidInput(f"{pair} is not KEY=VALUE.", "BAD_METADATA")
-        found[check_key(key)] = check_scalar(key, _scalar(value))
-    return found
-
-
-def _scalar(value: str) -> Scalar:
-    try:
-        read = json.loads(value, parse_constant=str)
-    except ValueError:
-        return value
-    if isinstance(read, int | float) and not isinstance(read, bool):
-        return float(read)
-    return read if isinstance(read, bool | str) else value
 
 
 def _items(paths: Sequence[str], about: Describing) -> list[Item]:
