@@ -80,14 +80,7 @@ async def take(
             report("redis", 0, 0)
             await dump(redis, partial / CATALOGUE, pause)
             report("index", 0, 0)
-            path, digest = await retrying(
-                lambda: index.snapshot(_SNAPSHOT),
-                _is_away,
-                _FIRST_PAUSE_S,
-                _MOST_PAUSE_S,
-                attempts=_ATTEMPTS,
-                pause=pause,
-            )
+            path, digest = await _copied(index, pause)
             await asyncio.to_thread(move, data_dir / path, partial / INDEX)
             report("uploads", 0, 0)
             await asyncio.to_thread(_keep_uploads, data_dir / "blobs", partial / "blobs")
@@ -109,8 +102,15 @@ def _check_target(folder: Path, data_dir: Path) -> None:
         raise AlreadyExists(f"{folder} exists already; a backup is never written over.", "BACKUP_EXISTS")
 
 
-def _is_away(error: Exception) -> bool:
-    return isinstance(error, Unavailable)
+async def _copied(index: Index, pause: Callable[[float], Awaitable[None]]) -> tuple[str, str]:
+    return await retrying(
+        lambda: index.snapshot(_SNAPSHOT),
+        lambda error: isinstance(error, Unavailable),
+        _FIRST_PAUSE_S,
+        _MOST_PAUSE_S,
+        attempts=_ATTEMPTS,
+        pause=pause,
+    )
 
 
 def _prepare(partial: Path) -> None:
