@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -23,21 +22,7 @@ FEEDBACK = Counter(
 THUMBS_UP_RATE = Gauge("rag_thumbs_up_rate", "Share of thumbs up among the opinions kept of all tenants, 0 to 1.")
 
 
-class Thumbs(Protocol):
-    """Counts of opinions."""
-
-    @property
-    def up(self) -> int:
-        """How many are good."""
-        ...
-
-    @property
-    def down(self) -> int:
-        """How many are not."""
-        ...
-
-
-def rate_thumbs(thumbs: Thumbs) -> None:
+def rate_thumbs(up: int, down: int) -> None:
     """Export the share of thumbs up; without any opinion it is not a number."""
-    count = thumbs.up + thumbs.down
-    THUMBS_UP_RATE.set(thumbs.up / count if count else math.nan)
+    count = up + down
+    THUMBS_UP_RATE.set(up / count if count else math.nan)

@@ -124,9 +124,9 @@ async def _peers(stack: AsyncExitStack, settings: GatewaySettings, caller: Mesh,
 def _bounds(settings: GatewaySettings, redis: Redis, inside: Peers) -> _Bounds:
     limits = FileLimits(limits_from(settings.model_dump()), settings.limits_file)
     ledger = Standby(RedisLimits(redis), MemoryLedger(), settings.limit_patience_ms / 1000)
-    quota = Quota(GrpcStock(inside.retriever, inside.ingestor))
+    stock = GrpcStock(inside.retriever, inside.ingestor)
     reserve = Spent(settings.limit_reserve_tokens, micros(settings.limit_reserve_cost_usd))
-    return _Bounds(Limiter(limits, ledger, quota, reserve), Usage(limits, ledger, quota), ledger)
+    return _Bounds(Limiter(limits, ledger, Quota(stock), reserve), Usage(limits, ledger, stock), ledger)
 
 
 async def _identify(access: Access, proxies: Proxies, metadata: Mapping[str, str], peer: str) -> Identity:

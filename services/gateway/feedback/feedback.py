@@ -66,9 +66,6 @@ class OpinionStore(Protocol):
     async def newest(self, tenant: str, rating: Rating | None, before_ms: int | None, most: int) -> Sequence[Opinion]:
         """Return opinions said before a moment, newest first: of one rating, or of both."""
 
-    async def totals(self) -> Totals:
-        """Count the opinions of all tenants."""
-
 
 class Feedback:
     """Takes and lists opinions."""
@@ -103,7 +100,7 @@ class Feedback:
         if totals is None:
             raise NotFound("There is no such answer.", "ANSWER_NOT_FOUND", answer_id=answer_id)
         metrics.FEEDBACK.labels(rating.value).inc()
-        metrics.rate_thumbs(totals)
+        metrics.rate_thumbs(totals.up, totals.down)
 
     async def list(self, tenant: str, rating: Rating | None, requested: int, page_token: str) -> Page:
         """Return one page, newest first.

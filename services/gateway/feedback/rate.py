@@ -27,7 +27,8 @@ async def follow(counted: Counted, sleep: Callable[[float], Awaitable[None]] = a
     """Keep the metric up to date until cancelled."""
     while True:
         try:
-            metrics.rate_thumbs(await counted.totals())
+            totals = await counted.totals()
+            metrics.rate_thumbs(totals.up, totals.down)
         except RagError as error:
             log.warning("thumbs_not_counted", reason=error.reason)
         await sleep(_PAUSE_S)

@@ -222,9 +222,14 @@ class BoundedJson(APIRoute):
 def _check_type(request: Request) -> None:
     """Refuse what a page of another site can send without asking: a form, or text that happens to be JSON."""
     has_body = declared_length(request) > 0 or "transfer-encoding" in request.headers
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     if has_body and kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise HTTPException(415, "The body must be JSON, and its Content-Type application/json.")
+
+
+def media_type(request: Request) -> str:
+    """Return the Content-Type without its parameters, in lower case; empty when there is none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def declared_length(request: Request) -> int:

@@ -13,7 +13,7 @@ from rag.v1 import ingestor_pb2, retriever_pb2
 from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 from services.gateway.http import examples, schemas, wire
 from services.gateway.http.arrival import Arrival
-from services.gateway.http.bodies import PageSize, PageToken
+from services.gateway.http.bodies import PageSize, PageToken, media_type
 from services.gateway.http.calls import allow, json_response, while_connected
 from services.gateway.http.deps import Deps
 from services.gateway.http.multipart import Form
@@ -48,7 +48,7 @@ class Documents:
         """
         allow(self._settings.upload_timeout_s)
         sent = SentHeaders.of(request)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = media_type(request)
         if kind == "multipart/form-data":
             return await self._form(request, sent)
         if kind == "application/json" and "name" not in request.query_params:

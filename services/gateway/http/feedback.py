@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ConfigDict, Field, StrictStr
@@ -14,7 +14,7 @@ from services.gateway.http.deps import Deps
 from services.gateway.http.own import OwnCalls
 
 _RATINGS = {"up": pb.RATING_UP, "down": pb.RATING_DOWN, None: pb.RATING_UNSPECIFIED}
-_Rating = Annotated[Literal["up", "down"] | None, Query(description="Only this rating.")]
+_Rating = Annotated[Rated | None, Query(description="Only this rating.")]
 _PageSize = Annotated[int, Query(ge=-(2**31), lt=2**31, description="At most this many; 0 for 50, 200 at most.")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from starlette.types import Scope, Send
@@ -78,7 +78,7 @@ class Reader:
         # The server waits first and writes then, so an attempt that was given up wrote nothing.
         await self._patiently(send)
 
-    async def _patiently(self, attempt: Attempt) -> None:
+    async def _patiently(self, attempt: Callable[[], Awaitable[None]]) -> None:
         unread, looks_in_vain = self._unread(), 0
         while True:
             try:
@@ -93,11 +93,3 @@ class Reader:
 
     def _unread(self) -> int:
         return self._connection.unread() if self._connection else 0
-
-
-class Attempt(Protocol):
-    """Something that waits for the reader, and may be given up and begun again."""
-
-    def __call__(self) -> Awaitable[None]:
-        """Begin."""
-        ...

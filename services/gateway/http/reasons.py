@@ -173,13 +173,17 @@ IN_A_BODY = ("BODY_TIMEOUT", "BODY_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
 """Every route that reads JSON."""
 
 
-def by_status(reasons: Iterable[str]) -> dict[int, dict[str, str]]:
-    """Return reasons with what they mean, under the status that each comes with, in the order of the table.
+def by_status(reasons: Iterable[str], *, reads_body: bool) -> dict[int, dict[str, str]]:
+    """Return the reasons of a route and of every route, with what they mean, by the status that each comes with.
+
+    Args:
+        reasons: Of the route alone.
+        reads_body: Whether it reads JSON.
 
     Raises:
         KeyError: for a reason that is not in the table.
     """
-    wanted = set(reasons)
+    wanted = {*EVERYWHERE, *(IN_A_BODY if reads_body else ()), *reasons}
     statuses = {_STATUS[reason] for reason in wanted}
     return {
         status: {reason: means for reason, means in _TABLE[status].items() if reason in wanted}

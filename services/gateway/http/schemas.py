@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rag.v1 import generator_pb2, passage_pb2, retriever_pb2
 from services.gateway.http.examples import EVENTS
 from services.gateway.http.problems import MEDIA_TYPE
-from services.gateway.http.reasons import EVERYWHERE, IN_A_BODY, by_status
+from services.gateway.http.reasons import by_status
 from services.gateway.http.wire import enum_names
 
 Schema = dict[str, Any]
@@ -61,10 +61,10 @@ _EVENTS = "Events `id` (sequence), `event` (name), `data` (one line of JSON); a 
 
 def answers(
     schema: Schema | None,
-    *errors: int,
+    *,
     status: int = 200,
     example: Any = None,
-    events: str | bool = False,
+    events: str = "",
     scope: str = "query",
     reads_body: bool = False,
     reasons: Iterable[str] = (),
@@ -73,31 +73,26 @@ def answers(
 
     Args:
         schema: Of its JSON answer; None when there is none.
-        errors: Statuses beside those of the reasons.
         status: Of its answer.
         example: An answer.
-        events: Whether it answers events too; such as `answer`, with an example.
+        events: The example of the events that it answers too, such as `answer`.
         scope: What the caller must have.
         reads_body: Whether it reads JSON.
         reasons: Of its errors, beside those that every route can give.
     """
-    found: dict[int | str, Any] = {
-        status: _told("The answer.", _content(schema, example, str(events) if events else None))
-    }
-    known = by_status({*EVERYWHERE, *(IN_A_BODY if reads_body else ()), *reasons})
-    for code in sorted({*known, 503, *errors}):
-        found[code] = _error(code, known.get(code, {}), scope)
+    found: dict[int | str, Any] = {status: _told("The answer.", _content(schema, example, events))}
+    for code, known in by_status(reasons, reads_body=reads_body).items():
+        found[code] = _error(code, known, scope)
     return found
 
 
-def _content(schema: Schema | None, example: Any, events: str | None) -> Schema:
+def _content(schema: Schema | None, example: Any, events: str) -> Schema:
     content: Schema = {"application/json": {"schema": schema}} if schema else {}
     if schema and example is not None:
         content["application/json"]["example"] = example
     if events:
-        content["text/event-stream"] = {"schema": {"description": _EVENTS, "properties": dict(_EVENT)}}
-        if events in EVENTS:
-            content["text/event-stream"]["example"] = EVENTS[events]
+        shown = {"description": _EVENTS, "properties": dict(_EVENT)}
+        content["text/event-stream"] = {"schema": shown, "example": EVENTS[events]}
     return content
 
 
@@ -105,15 +100,14 @@ def _error(status: int, reasons: Mapping[str, str], scope: str) -> Schema:
     text = _ERRORS[status]
     if status == 403:
         text += f" The scope needed is `{scope}`."
-    if reasons:
-        text += "".join(f"\n- `{reason}`: {means}" for reason, means in reasons.items())
+    text += "".join(f"\n- `{reason}`: {means}" for reason, means in reasons.items())
     example = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": _ERRORS[status],
         "instance": "/v1/...",
-        "reason": next(iter(reasons), HTTPStatus(status).name),
+        "reason": next(iter(reasons)),
         "request_id": "req_0a1b2c3d4e5f60718293a4b5",
     }
     told = _told(text, {MEDIA_TYPE: {"schema": _PROBLEM, "example": example}}, retry=status in {429, 503})

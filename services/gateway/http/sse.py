@@ -45,9 +45,14 @@ def frame(event: str, json_line: bytes, sequence: int | None = None) -> bytes:
 
 def data(json_line: bytes) -> bytes:
     """Return one event without a name; `json_line` as in `frame`."""
-    for raw, escaped in _ESCAPES:
-        json_line = json_line.replace(raw, escaped)
-    return b"data: %b\n\n" % json_line
+    return b"data: %b\n\n" % escaped(json_line)
+
+
+def escaped(json_line: bytes) -> bytes:
+    """Return JSON without what some readers take for the end of a line."""
+    for raw, code in _ESCAPES:
+        json_line = json_line.replace(raw, code)
+    return json_line
 
 
 def error_frame(error: RagError) -> bytes:

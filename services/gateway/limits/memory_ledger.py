@@ -44,7 +44,7 @@ class MemoryLedger:
         """Take a call on, or refuse it."""
         book, now_us = self._book(tenant), self._now_us()
         backlog = max(0, book.paid_at_us - now_us)
-        if wait := wait_us(ask.limits, backlog) if ask.limits.period_us else 0:
+        if wait := wait_us(ask.limits, backlog):
             return Verdict(Refusal.RATE_LIMITED, wait, backlog)
         backlog += ask.limits.period_us
         book.paid_at_us = now_us + backlog

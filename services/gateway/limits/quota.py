@@ -104,14 +104,6 @@ class Quota:
         """Tell whether an upload under this id makes no new document; yes when that cannot be told."""
         return bool(document_id) and await self._told(partial(self._stock.has, document_id)) is not False
 
-    async def stored(self) -> Stored:
-        """Return what is stored.
-
-        Raises:
-            RagError: when it cannot be told.
-        """
-        return await self._stock.stored()
-
     async def _all(self) -> Stored:
         # In this order: what gets ready in between counts twice and not never.
         waiting, stored = await self._stock.unfinished(), await self._stock.stored()

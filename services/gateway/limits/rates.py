@@ -34,5 +34,5 @@ def state_of(limits: Limits, backlog_us: int) -> RateState | None:
 
 
 def wait_us(limits: Limits, backlog_us: int) -> int:
-    """Return how long the next call has to wait, in microseconds; 0 when it may come now."""
-    return max(0, backlog_us + limits.period_us - limits.burst * limits.period_us)
+    """Return how long the next call has to wait, in microseconds; 0 when it may come now, and without a limit."""
+    return max(0, backlog_us + limits.period_us - limits.burst * limits.period_us) if limits.period_us else 0

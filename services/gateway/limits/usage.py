@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from services.gateway.limits.ledger import Ledger
 from services.gateway.limits.limits import LimitsOf
-from services.gateway.limits.quota import Quota
+from services.gateway.limits.quota import Stock
 
 _DAY_S = 86_400
 
@@ -45,14 +45,14 @@ class Usage:
     Args:
         limits: What each tenant may.
         ledger: What each did and spent.
-        quota: What the tenant of the current call stores.
+        stock: What the tenant of the current call stores.
         clock: Seconds since 1970.
     """
 
-    def __init__(self, limits: LimitsOf, ledger: Ledger, quota: Quota, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, limits: LimitsOf, ledger: Ledger, stock: Stock, clock: Callable[[], float] = time.time) -> None:
         self._limits = limits
         self._ledger = ledger
-        self._quota = quota
+        self._stock = stock
         self._clock = clock
 
     async def of(self, tenant: str) -> UsageReport:
@@ -61,7 +61,7 @@ class Usage:
         Raises:
             RagError: when what is stored cannot be told.
         """
-        stored, totals, limits = await self._quota.stored(), await self._ledger.totals(tenant), self._limits.of(tenant)
+        stored, totals, limits = await self._stock.stored(), await self._ledger.totals(tenant), self._limits.of(tenant)
         running = math.ceil(totals.backlog_us / limits.period_us) if limits.period_us else 0
         return UsageReport(
             tenant,

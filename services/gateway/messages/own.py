@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rag.access.record import ApiKeyRecord
+from rag.json_shape import enum_names
 from rag.runtime.errors import InvalidInput
 from rag.v1 import access_pb2
 from rag.v1 import gateway_pb2 as pb
@@ -48,13 +49,11 @@ def to_scopes(values: Iterable[int]) -> list[str]:
     Raises:
         InvalidInput: BAD_SCOPES.
     """
-    names: dict[int, str] = {
-        int(number): name.removeprefix("SCOPE_").lower() for name, number in access_pb2.Scope.items() if number
-    }
-    try:
-        return [names[value] for value in values]
-    except KeyError as error:
-        raise InvalidInput("scopes holds one that is not known.", "BAD_SCOPES", field="scopes") from error
+    known = enum_names(access_pb2.Scope.DESCRIPTOR)
+    scopes = [known.get(value) or "" for value in values]
+    if not all(scopes):
+        raise InvalidInput("scopes holds one that is not known.", "BAD_SCOPES", field="scopes")
+    return scopes
 
 
 def from_key(record: ApiKeyRecord) -> pb.ApiKey:

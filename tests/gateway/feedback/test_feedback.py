@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 from collections.abc import AsyncIterator
-from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from rag.cli.own_services import free_ports
 from rag.runtime.errors import NotFound, Unavailable
 from rag.runtime.redis import open_redis
 from rag.runtime.tasks import cancel_all
@@ -155,8 +154,7 @@ async def test_half_a_character_is_kept_as_a_question_mark(store: RedisFeedback,
 
 
 async def test_an_answer_is_given_even_when_it_cannot_be_noted(tenant: str) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        port = listening.getsockname()[1]
+    [port] = free_ports(1)
     async with open_redis(f"redis://127.0.0.1:{port}") as away:
         feedback = Feedback(RedisFeedback(away))
         await feedback.note(tenant, answered(1))
@@ -167,7 +165,7 @@ async def test_an_answer_is_given_even_when_it_cannot_be_noted(tenant: str) -> N
 async def test_all_gateways_tell_the_same_rate(feedback: Feedback, store: RedisFeedback, tenant: str) -> None:
     await said(feedback, tenant, Rating.UP, Rating.UP, Rating.DOWN)
     assert thumbs() == pytest.approx(2 / 3)
-    metrics.rate_thumbs(Totals(0, 0))
+    metrics.rate_thumbs(0, 0)
     assert math.isnan(thumbs() or 0)
     following = asyncio.create_task(rate.follow(store))  # as another gateway would
     await until(lambda: thumbs() == pytest.approx(2 / 3))

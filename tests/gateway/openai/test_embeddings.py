@@ -138,7 +138,7 @@ async def test_a_client_who_gives_up_stops_the_embedder(embedder, client):
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=4, max_size=4))
 def test_base64_and_floats_are_the_same_numbers(numbers):
     one = batch(0, np.array(numbers, "<f4").reshape(2, 2))
-    floats, raw = [_data(encode(one)) for encode in (embeddings._floats, embeddings._base64)]
+    floats, raw = [_data(embeddings._members(one, as_base64=as_base64)) for as_base64 in (False, True)]
 
     assert [entry["index"] for entry in floats] == [entry["index"] for entry in raw] == [0, 1]
     decoded = b"".join(base64.b64decode(entry["embedding"]) for entry in raw)

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.gateway.http import schemas
 from services.gateway.http.openai.errors import code_of, shape
-from services.gateway.http.reasons import EVERYWHERE, IN_A_BODY, by_status
+from services.gateway.http.reasons import by_status
 from services.gateway.http.schemas import Schema
 
 _TEXT: Schema = {"type": "string"}
@@ -85,13 +85,9 @@ def answers(
         events: What it sends as events; nothing when it sends none.
         reads_body: Whether it reads JSON.
     """
-    found = schemas.answers(
-        schema, example=example, events=bool(events), reasons=reasons, reads_body=reads_body, scope="query"
-    )
-    known = by_status({*EVERYWHERE, *(IN_A_BODY if reads_body else ()), *reasons})
-    for status, response in found.items():
-        if int(status) >= 400:
-            response.update(_error(int(status), known.get(int(status), {})))
+    found = schemas.answers(schema, example=example, reasons=reasons, reads_body=reads_body, scope="query")
+    for status, known in by_status(reasons, reads_body=reads_body).items():
+        found[status].update(_error(status, known))
     if events:
         found[200]["content"]["text/event-stream"] = {"schema": {**_TEXT, "description": _EVENTS}, "example": events}
     return found
@@ -101,8 +97,8 @@ def _error(status: int, reasons: Mapping[str, str]) -> Schema:
     codes: dict[str, list[str]] = {}
     for reason, means in reasons.items():
         codes.setdefault(code_of(status, reason), []).append(means)
-    text = f"{HTTPStatus(status).phrase}. The `code`s:" if codes else f"{HTTPStatus(status).phrase}."
+    text = f"{HTTPStatus(status).phrase}. The `code`s:"
     text += "".join(f"\n- `{code}`: {'; '.join(means)}" for code, means in codes.items())
-    first = next(iter(reasons), HTTPStatus(status).name)
-    example = shape(reasons.get(first, HTTPStatus(status).phrase), status, first, None)
+    first, means = next(iter(reasons.items()))
+    example = shape(means, status, first, None)
     return {"description": text, "content": {"application/json": {"schema": _ERROR, "example": example}}}

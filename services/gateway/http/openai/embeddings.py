@@ -44,14 +44,14 @@ class Embeddings:
 
     async def _answer(self, body: EmbeddingsBody) -> bytes:
         await self._check(body)
-        encode = _base64 if body.encoding_format == "base64" else _floats
+        as_base64 = body.encoding_format == "base64"
         batches: list[bytes] = []
         count, revision, cost = 0, "", Counter(dict.fromkeys(_COUNTED, 0))
         responses = self._embedder.stream(self._stub.Embed, pb.EmbedRequest(texts=body.input))
         async with aclosing(responses):
             async for one in responses:
                 self._check_batch(one, body.model, count)
-                batches.append(b",".join(encode(one)))
+                batches.append(b",".join(_members(one, as_base64=as_base64)))
                 count, revision = count + one.count, one.revision
                 cost.update({name: getattr(one.usage, name) for name in _COUNTED})
         if count != len(body.input):
@@ -83,14 +83,10 @@ def _misfit(body: EmbeddingsBody, served: pb.GetModelResponse) -> RagError | Non
     return None
 
 
-def _floats(batch: pb.EmbedResponse) -> Iterator[bytes]:
+def _members(batch: pb.EmbedResponse, *, as_base64: bool) -> Iterator[bytes]:
     for index, vector in enumerate(_vectors(batch), batch.offset):
-        yield b'{"object":"embedding","index":%d,"embedding":%b}' % (index, orjson.dumps(vector, option=_NUMPY))
-
-
-def _base64(batch: pb.EmbedResponse) -> Iterator[bytes]:
-    for index, vector in enumerate(_vectors(batch), batch.offset):
-        yield b'{"object":"embedding","index":%d,"embedding":"%b"}' % (index, b64encode(vector))
+        value = b'"%b"' % b64encode(vector) if as_base64 else orjson.dumps(vector, option=_NUMPY)
+        yield b'{"object":"embedding","index":%d,"embedding":%b}' % (index, value)
 
 
 def _vectors(batch: pb.EmbedResponse) -> Vectors:

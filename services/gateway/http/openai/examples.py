@@ -6,9 +6,11 @@ from typing import Any
 
 import orjson
 
-from services.gateway.http import examples
+from services.gateway.http import examples, sse
 from services.gateway.http.openai import shapes
+from services.gateway.http.openai.conversation import CHAT_MODELS
 from services.gateway.http.openai.shapes import Head
+from services.gateway.http.openai.streaming import DONE
 
 _HEAD = Head("ragmesh", 1_795_253_404, "https://rag.example.org/")
 COMPLETION = _HEAD.completion(examples.ANSWER, [])
@@ -18,10 +20,10 @@ _CHUNKS = [
     _HEAD.chunk(examples.ANSWER_ID, {"annotations": _HEAD.annotations(examples.ANSWER)}),
     _HEAD.chunk(examples.ANSWER_ID, {}, "stop", rag={"answer_id": examples.ANSWER_ID}),
 ]
-CHUNKS = "".join(f"data: {orjson.dumps(chunk).decode()}\n\n" for chunk in _CHUNKS) + "data: [DONE]\n\n"
+CHUNKS = b"".join([*(sse.data(orjson.dumps(chunk)) for chunk in _CHUNKS), DONE]).decode()
 MODELS: dict[str, Any] = {
     "object": "list",
-    "data": [shapes.model(name, "ragmesh") for name in ("ragmesh", "ragmesh-dense", "ragmesh-keyword")],
+    "data": [shapes.model(name, "ragmesh") for name in CHAT_MODELS],
 }
 EMBEDDINGS: dict[str, Any] = {
     "object": "list",

@@ -64,8 +64,7 @@ class _Frames:
 
     def token(self, text: str) -> bytes:
         before, after = self._around
-        # Only the text may hold what `data` escapes, and the frame around it is one already.
-        return before + sse.data(orjson.dumps(text))[len(b"data: ") : -len(b"\n\n")] + after
+        return before + sse.escaped(orjson.dumps(text)) + after  # nothing around it needs to be escaped
 
     def last(self, answer: Json, notices: Sequence[Json]) -> list[bytes]:
         annotations = self._head.annotations(answer)

@@ -22,11 +22,24 @@ const ENDS = {
   no_context: "Nothing in the documents is close enough to this question. Try other words, or add a document about it.",
 };
 
+const SHOWN_BY = {
+  accepted: "_accepted",
+  progress: "_progress",
+  sources: "_showSources",
+  token: "_token",
+  citation: "_citation",
+  notice: "_notice",
+  usage: "_usage",
+  done: "_done",
+  error: "_error",
+};
+
 export class Turn {
   /** A question that was just asked; `again` asks it once more. */
   constructor(question, again) {
     this.question = question;
     this.text = "";
+    this.isDone = false;
     this.sources = [];
     this.cited = new Set();
     this._again = again;
@@ -51,9 +64,8 @@ export class Turn {
 
   /** Show one event of the answer. */
   take({ name, data }) {
-    const show = { accepted: "_accepted", progress: "_progress", sources: "_showSources", token: "_token" }[name];
-    const more = { citation: "_citation", notice: "_notice", usage: "_usage", done: "_done", error: "_error" }[name];
-    if (show || more) this[show || more](data);
+    const show = SHOWN_BY[name];
+    if (show) this[show](data);
   }
 
   /** Show that the one who asked stopped it. */
@@ -74,11 +86,6 @@ export class Turn {
     this._end.append(card);
   }
 
-  /** Tell whether the last event came. */
-  get isDone() {
-    return this._isDone === true;
-  }
-
   _accepted(data) {
     this.answerId = data.answer_id;
     this.requestId = data.request_id;
@@ -93,7 +100,7 @@ export class Turn {
   _showSources(data) {
     this.sources = data.sources;
     if (!data.sources.length) return;
-    this._sources.append(sourceList(data.sources, (source, from) => this._open(source, null, from)));
+    this._sources.append(sourceList(data.sources, (source, from) => openPassage(source, null, from)));
     say(`${count(data.sources.length, "passage")} found.`);
   }
 
@@ -120,7 +127,7 @@ export class Turn {
   }
 
   _done(data) {
-    this._isDone = true;
+    this.isDone = true;
     this._finish();
     if (ENDS[data.finish_reason]) this._end.append(note(ENDS[data.finish_reason], "info"));
     this._end.append(this._acts());
@@ -166,12 +173,8 @@ export class Turn {
   _button(citation, source) {
     const where = [`Citation of source ${citation.number}`, source?.title, place(citation.page)].filter(Boolean).join(", ");
     const button = make("button", { type: "button", class: "cite", "aria-label": where, title: where }, String(citation.number));
-    button.addEventListener("click", () => source && this._open(source, citation, button));
+    button.addEventListener("click", () => source && openPassage(source, citation, button));
     return button;
-  }
-
-  _open(source, citation, from) {
-    openPassage(source, citation, from);
   }
 
   _drawSoon() {

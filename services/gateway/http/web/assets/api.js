@@ -13,10 +13,9 @@ export class Problem extends Error {
   }
 }
 
-/** Return the problem that a response carries. */
-export async function problemOf(response) {
-  const body = await response.json().catch(() => ({}));
-  return new Problem({ detail: `The server answered ${response.status}.`, ...body }, response.status);
+/** Return the problem that an answer's JSON tells of. */
+export function problemOf(body, status) {
+  return new Problem({ detail: `The server answered ${status}.`, ...body }, status);
 }
 
 /** Return the problem of a server that did not answer. */
@@ -47,7 +46,7 @@ export async function call(path, { method = "GET", json, headers = {}, signal } 
       throw error.name === "AbortError" ? error : unreachable();
     }
     if (response.ok) return response;
-    const problem = await problemOf(response);
+    const problem = problemOf(await response.json().catch(() => ({})), response.status);
     if (problem.status !== 401 || !(await askForKey(sent.Authorization))) throw problem;
   }
 }

@@ -48,6 +48,11 @@ export function textButton(words, look, act, drawing) {
   return button;
 }
 
+/** Return a button with words on it that sends its form. */
+export function submitButton(words, look) {
+  return make("button", { type: "submit", class: look }, make("span", {}, words));
+}
+
 /** Return a button with a drawing on it, and words for those who do not see it. */
 export function iconButton(drawing, words, act, look = "tool icon-only") {
   const button = make("button", { type: "button", class: look, "aria-label": words, title: words }, icon(drawing));

@@ -1,7 +1,7 @@
 // Thumbs: what somebody thinks of an answer, with a word about it if they like.
 
 import { call } from "./api.js";
-import { iconButton, make, say, textButton } from "./dom.js";
+import { iconButton, make, say, submitButton, textButton } from "./dom.js";
 
 const MOST = 2000;
 
@@ -41,8 +41,7 @@ export function feedbackFor(answerId, bar) {
     close();
     const words = rating === "up" ? "What was good? (optional)" : "What was wrong? (optional)";
     const input = make("textarea", { rows: "2", maxlength: MOST, placeholder: words, "aria-label": words });
-    const send = textButton("Send", "main", () => {});
-    send.type = "submit";
+    const send = submitButton("Send", "main");
     form = make("form", { class: "comment" }, input, make("div", { class: "actions" }, textButton("No, thanks", "plain", close), send));
     form.addEventListener("submit", (event) => {
       event.preventDefault();

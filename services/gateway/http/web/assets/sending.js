@@ -1,6 +1,6 @@
 // One file over the wire: XMLHttpRequest, because fetch does not tell how much it has sent.
 
-import { Problem, unreachable } from "./api.js";
+import { problemOf, unreachable } from "./api.js";
 import { askForKey, keyHeaders } from "./key.js";
 
 /**
@@ -13,7 +13,7 @@ export async function sendFile(file, { signal, progress }) {
     const sent = keyHeaders();
     const answer = await post(file, { ...sent, "Idempotency-Key": once }, signal, progress);
     if (answer.status === 202) return answer.body;
-    const refused = new Problem({ detail: `The server answered ${answer.status}.`, ...answer.body }, answer.status);
+    const refused = problemOf(answer.body, answer.status);
     if (refused.status !== 401 || !(await askForKey(sent.Authorization))) throw refused;
   }
 }

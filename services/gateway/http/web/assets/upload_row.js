@@ -1,6 +1,6 @@
 // One file on its way in, as it is shown.
 
-import { icon, iconButton, make, textButton } from "./dom.js";
+import { icon, iconButton, make, submitButton } from "./dom.js";
 import { count, kind, left } from "./words.js";
 
 const OVER = new Set(["ready", "failed", "dead", "cancelled"]);
@@ -108,8 +108,7 @@ export class UploadRow {
 
   _password() {
     const input = make("input", { type: "password", "aria-label": `Password of ${this.name}`, placeholder: "Its password", autocomplete: "off" });
-    const form = make("form", { class: "password" }, input, textButton("Open", "plain", () => {}));
-    form.lastElementChild.type = "submit";
+    const form = make("form", { class: "password" }, input, submitButton("Open", "plain"));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (input.value) this.onRetry(input.value);
