@@ -83,7 +83,6 @@ class Batcher:
             document: Whose texts they are; None for queries, which come first.
             begun: The caller has a part of its answer already and is not refused half-way. The queue stays bounded:
                 a call has two windows of texts in it at most, and calls are counted at the door.
-
             tenant: Who asks; tenants share the model.
 
         Raises:

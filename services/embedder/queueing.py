@@ -159,10 +159,10 @@ class FairQueue:
 
     def _keep(self, waiting: list[Waiting]) -> None:
         self._waiting = waiting
-        self.tokens = sum(item.piece.tokens for item in waiting)
         self._tokens_of = Counter()
         for item in waiting:
             self._tokens_of[item.flow.tenant] += item.piece.tokens
+        self.tokens = self._tokens_of.total()
         if not waiting:
             self._ends.clear()
 

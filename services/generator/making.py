@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from rag.runtime.context import remaining_s
+from rag.runtime.context import until_s
 from rag.runtime.fair_queue import FairQueue
 from rag.runtime.tasks import cancel_all
 from services.generator.caching.answers import AnswerCache
@@ -178,33 +177,23 @@ class Making:
         self, tenant: str, question: Question, rewritten: Rewritten, sources: tuple[Source, ...]
     ) -> AsyncGenerator[Token | Citation | Notice | Written]:
         """Yield what a model writes, checked, then its end; when it is the tenant's turn."""
-        left_s = remaining_s(math.inf)
-        async with (
-            self._writers.place(tenant, None if left_s == math.inf else left_s),
-            aclosing(self._checked(question, rewritten, sources)) as parts,
-        ):
-            async for part in parts:
-                yield part
-
-    async def _checked(
-        self, question: Question, rewritten: Rewritten, sources: tuple[Source, ...]
-    ) -> AsyncGenerator[Token | Citation | Notice | Written]:
-        checking = Checking(sources)
-        prompt = self._prompts.render(question, rewritten.text, sources)
-        async with aclosing(self._providers.stream(prompt)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, str):
-                    for released in checking.feed(piece):
-                        yield Token(released) if isinstance(released, str) else released
-                elif isinstance(piece, Notice):
-                    yield piece
-                else:
-                    finish = piece
-        for released in checking.close():
-            yield Token(released) if isinstance(released, str) else released
-        written = Written(finish.reason, finish.provider, finish.model, checks=checking.checks())
-        written.fallback_used = finish.provider != self._providers.first
-        yield self._charged(written, finish, rewritten.finish)
+        async with self._writers.place(tenant, until_s(0, 0)):
+            checking = Checking(sources)
+            prompt = self._prompts.render(question, rewritten.text, sources)
+            async with aclosing(self._providers.stream(prompt)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        for released in checking.feed(piece):
+                            yield Token(released) if isinstance(released, str) else released
+                    elif isinstance(piece, Notice):
+                        yield piece
+                    else:
+                        finish = piece
+            for released in checking.close():
+                yield Token(released) if isinstance(released, str) else released
+            written = Written(finish.reason, finish.provider, finish.model, checks=checking.checks())
+            written.fallback_used = finish.provider != self._providers.first
+            yield self._charged(written, finish, rewritten.finish)
 
     def _charged(self, written: Written, *finishes: Finish | None) -> Written:
         """Add the tokens of all models that were asked, and what they cost together."""
