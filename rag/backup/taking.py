@@ -24,13 +24,11 @@ from rag.backup.files import Report, check_index, entry_of, link_or_copy, move, 
 from rag.backup.manifest import CATALOGUE, INDEX, NAME, PEPPER, Manifest, damaged
 from rag.backup.manifest import dump as as_json
 from rag.backup.pause import paused
+from rag.client.sending import repeated
 from rag.durable import sync
-from rag.runtime.backoff import retrying
-from rag.runtime.errors import AlreadyExists, InvalidInput, Unavailable
+from rag.runtime.errors import AlreadyExists, InvalidInput
 
 _SNAPSHOT = "backup"
-_ATTEMPTS, _FIRST_PAUSE_S, _MOST_PAUSE_S = 6, 0.5, 8.0
-"""Together about eight seconds on average: a retriever that is started again is back by then."""
 _UPLOAD = re.compile(r"[A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,64}")
 
 
@@ -80,7 +78,7 @@ async def take(
             report("redis", 0, 0)
             await dump(redis, partial / CATALOGUE, pause)
             report("index", 0, 0)
-            path, digest = await _copied(index, pause)
+            path, digest = await repeated(lambda: index.snapshot(_SNAPSHOT), pause)
             await asyncio.to_thread(move, data_dir / path, partial / INDEX)
             report("uploads", 0, 0)
             await asyncio.to_thread(_keep_uploads, data_dir / "blobs", partial / "blobs")
@@ -100,17 +98,6 @@ def _check_target(folder: Path, data_dir: Path) -> None:
         raise InvalidInput("A backup inside the data folder would be lost with it.", "BACKUP_INSIDE_DATA")
     if folder.exists():
         raise AlreadyExists(f"{folder} exists already; a backup is never written over.", "BACKUP_EXISTS")
-
-
-async def _copied(index: Index, pause: Callable[[float], Awaitable[None]]) -> tuple[str, str]:
-    return await retrying(
-        lambda: index.snapshot(_SNAPSHOT),
-        lambda error: isinstance(error, Unavailable),
-        _FIRST_PAUSE_S,
-        _MOST_PAUSE_S,
-        attempts=_ATTEMPTS,
-        pause=pause,
-    )
 
 
 def _prepare(partial: Path) -> None:

@@ -112,7 +112,7 @@ def _answer(
     answer, code = Answer(), 0
     try:
         out.print()
-        runner.run(_shown(rag, question, conversation, answer, how))
+        runner.run(show_answer(out, rag.ask(question, history=conversation.turns, **how), answer=answer))
     except KeyboardInterrupt:
         err.print(Text("\nstopped", style="yellow"))
     except RagError as error:
@@ -120,9 +120,3 @@ def _answer(
         code = exit_code(error)
     conversation.add(question, answer)
     return code
-
-
-async def _shown(
-    rag: RagClient, question: str, conversation: Conversation, answer: Answer, how: dict[str, Any]
-) -> None:
-    await show_answer(out, rag.ask(question, history=conversation.turns, **how), answer=answer)

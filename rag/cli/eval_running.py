@@ -88,20 +88,19 @@ async def plot_records(paths: Sequence[Path], target: Path) -> int:
 @asynccontextmanager
 async def _services(name: str, data: Path | None) -> AsyncIterator[Mesh]:
     """The services that run, or some of our own whose data is kept for the next run."""
+    settings = load(ServiceSettings)
+    signer = Signer.of(settings)
     async with AsyncExitStack() as stack:
         if data is None:
-            settings = load(ServiceSettings)
             addresses = settings.retriever_address, settings.ingestor_address
-            mesh = await stack.enter_async_context(open_mesh(*addresses, f"eval-{name}", Signer.of(settings)))
+            mesh = await stack.enter_async_context(open_mesh(*addresses, f"eval-{name}", signer))
             if not await mesh.is_serving():
                 message = f"No retriever and ingestor are serving at {' and '.join(addresses)}."
                 raise Unavailable(message, "NOT_SERVING")
         else:
             own = private(data / name, data / ".models")
             mesh = await stack.enter_async_context(
-                open_mesh(
-                    own.address("retriever"), own.address("ingestor"), f"eval-{name}", Signer.of(load(ServiceSettings))
-                )
+                open_mesh(own.address("retriever"), own.address("ingestor"), f"eval-{name}", signer)
             )
             # What is started is told to people who look on, and to nobody else.
             console = err if err.is_terminal else Console(stderr=True, quiet=True)

@@ -46,7 +46,7 @@ def loaded(word: Word) -> Any:
 def _with_credentials(command: Any) -> None:
     """Let a command, and all below it, be told a key, when it has an address to send one to."""
     if any(parameter.name == "address" for parameter in command.params):
-        command.params += [option for option in _CREDENTIALS.params if option.name != "help"]
+        command.params += _CREDENTIALS.params
     for below in getattr(command, "commands", {}).values():
         _with_credentials(below)
 

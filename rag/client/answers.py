@@ -7,8 +7,6 @@ from contextlib import aclosing
 
 from rag.client.connection import Connection
 from rag.v1 import generator_pb2, passage_pb2, retriever_pb2
-from rag.v1.generator_pb2_grpc import GeneratorServiceStub
-from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 
 _ANY_MODE = retriever_pb2.RETRIEVAL_MODE_UNSPECIFIED
 
@@ -42,8 +40,7 @@ class Answers(Connection):
             use_cache=use_cache,
         )
         self._begin()
-        generate = GeneratorServiceStub(self._peer.channel).Generate
-        async with aclosing(self._peer.stream(generate, request)) as events:
+        async with aclosing(self._peer.stream(self._generator.Generate, request)) as events:
             async for event in events:
                 yield event
 
@@ -71,8 +68,7 @@ class Answers(Connection):
             use_cache=use_cache,
         )
         self._begin()
-        found = RetrieverServiceStub(self._peer.channel).Retrieve
-        async with aclosing(self._peer.stream(found, request)) as events:
+        async with aclosing(self._peer.stream(self._catalogue.Retrieve, request)) as events:
             async for event in events:
                 yield event
 

@@ -15,6 +15,10 @@ from rag.client.caller import ApiKey
 from rag.runtime import context
 from rag.runtime.peers import Peer, open_peer
 from rag.v1 import gateway_pb2, generator_pb2, ingestor_pb2, retriever_pb2
+from rag.v1.gateway_pb2_grpc import GatewayServiceStub
+from rag.v1.generator_pb2_grpc import GeneratorServiceStub
+from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
+from rag.v1.retriever_pb2_grpc import RetrieverServiceStub
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
@@ -66,6 +70,11 @@ class Connection:
         opened = open_peer(self._caller.target, *_SERVICES, caller=self._caller)
         self._peer = await self._stack.enter_async_context(opened)
         self._peer.name = "gateway"  # which of its services is asked makes no difference to who cannot be reached
+        channel = self._peer.channel
+        self._generator = GeneratorServiceStub(channel)
+        self._catalogue = RetrieverServiceStub(channel)
+        self._ingestor = IngestorServiceStub(channel)
+        self._gateway = GatewayServiceStub(channel)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -100,10 +109,12 @@ class Connection:
         self._begin()
         return await self._peer.unary(method, request)
 
-    async def _pages(self, method: Any, request: Any) -> AsyncGenerator[Any, None]:
+    async def _listed(self, method: Any, request: Any, field: str) -> AsyncGenerator[Any, None]:
+        """Yield what a field of the pages holds, over all pages."""
         more = True
         while more:
             page = await self._once(method, request)
-            yield page
+            for one in getattr(page, field):
+                yield one
             request.page_token = page.next_page_token
             more = bool(page.next_page_token)

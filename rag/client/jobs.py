@@ -6,7 +6,7 @@ import io
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from rag.client.connection import Connection
 from rag.client.sending import ATTEMPTS, FIRST_PAUSE_S, MOST_PAUSE_S, Sending, repeated, upload_header
@@ -14,10 +14,6 @@ from rag.metadata import Scalar
 from rag.runtime.backoff import asked_s, full_jitter
 from rag.runtime.errors import DeadlineExceeded, Overloaded, Unavailable
 from rag.v1 import ingestor_pb2 as pb
-from rag.v1.ingestor_pb2_grpc import IngestorServiceStub
-
-if TYPE_CHECKING:
-    from rag.v1.ingestor_pb2_grpc import IngestorServiceAsyncStub
 
 _WATCH_S = 3_600.0
 
@@ -101,12 +97,9 @@ class Jobs(Connection):
         """Return a job."""
         return (await self._once(self._ingestor.GetJob, pb.GetJobRequest(job_id=job_id))).job
 
-    async def jobs(self, state: pb.JobState.ValueType = pb.JOB_STATE_UNSPECIFIED) -> AsyncGenerator[pb.Job, None]:
+    def jobs(self, state: pb.JobState.ValueType = pb.JOB_STATE_UNSPECIFIED) -> AsyncGenerator[pb.Job, None]:
         """List the jobs in a state, newest first; all jobs when none is given."""
-        async with aclosing(self._pages(self._ingestor.ListJobs, pb.ListJobsRequest(state=state))) as pages:
-            async for page in pages:
-                for job in page.jobs:
-                    yield job
+        return self._listed(self._ingestor.ListJobs, pb.ListJobsRequest(state=state), "jobs")
 
     async def cancel(self, job_id: str) -> pb.Job:
         """End a job that is not finished; nothing of it is or will be searchable when this returns."""
@@ -124,7 +117,3 @@ class Jobs(Connection):
 
         self._begin()
         return (await repeated(once, self._pause)).job
-
-    @property
-    def _ingestor(self) -> IngestorServiceAsyncStub:
-        return IngestorServiceStub(self._peer.channel)

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from rag.client.connection import Connection
 from rag.v1 import access_pb2
 from rag.v1 import gateway_pb2 as pb
-from rag.v1.gateway_pb2_grpc import GatewayServiceStub
-
-if TYPE_CHECKING:
-    from rag.v1.gateway_pb2_grpc import GatewayServiceAsyncStub
 
 
 class Tenant(Connection):
@@ -27,12 +21,9 @@ class Tenant(Connection):
         request = pb.SubmitFeedbackRequest(answer_id=answer_id, rating=rating, comment=comment)
         await self._once(self._gateway.SubmitFeedback, request)
 
-    async def feedback(self, rating: pb.Rating.ValueType = pb.RATING_UNSPECIFIED) -> AsyncGenerator[pb.Feedback, None]:
+    def feedback(self, rating: pb.Rating.ValueType = pb.RATING_UNSPECIFIED) -> AsyncGenerator[pb.Feedback, None]:
         """List what was said about answers, newest first; needs the scope admin."""
-        async with aclosing(self._pages(self._gateway.ListFeedback, pb.ListFeedbackRequest(rating=rating))) as pages:
-            async for page in pages:
-                for said in page.feedback:
-                    yield said
+        return self._listed(self._gateway.ListFeedback, pb.ListFeedbackRequest(rating=rating), "feedback")
 
     async def create_key(
         self, name: str, scopes: Sequence[access_pb2.Scope.ValueType], ttl_s: int = 0
@@ -55,7 +46,3 @@ class Tenant(Connection):
             self._gateway.InvalidateCache, pb.InvalidateCacheRequest()
         )
         return erased
-
-    @property
-    def _gateway(self) -> GatewayServiceAsyncStub:
-        return GatewayServiceStub(self._peer.channel)
