@@ -10,12 +10,13 @@ from typing import Protocol
 
 import grpc
 
+from rag.runtime.mesh import TENANT
 from rag.v1 import generator_pb2, retriever_pb2
 
 _TIMEOUT_S = 30.0
 _QUESTION = "What is to be done?"
 _DOCUMENT = "bench"
-_TENANT = (("x-rag-tenant", "default"),)
+_TENANT = ((TENANT, "default"),)
 """For the services themselves; the gateway drops it."""
 
 

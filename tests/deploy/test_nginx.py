@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import wire
 from tests.deploy.nginx import Nginx, find_nginx, running_nginx
 from tests.gateway.backends import Backends
-from tests.gateway.conftest import OPEN, QUICK
+from tests.gateway.conftest import QUICK, ready, settings_for
 from tests.gateway.messages import answer
 from tests.gateway.stage import HOLD
 from tests.waiting import until
@@ -44,12 +43,9 @@ class Front:
     def client(self) -> RagClient:
         return RagClient(self.nginx.url, authority_file=self.nginx.authority_file)
 
-    async def served_by(self) -> list[str]:
+    def served_by(self) -> list[str]:
         """The gateway of each request so far, by its port."""
         return [line.rsplit(":", 1)[-1] for line in self.nginx.access_log.read_text().splitlines()]
-
-
-Opened = Callable[..., object]
 
 
 @asynccontextmanager
@@ -61,7 +57,7 @@ async def front(folder: Path, gateway: dict[str, object] | None = None, **nginx:
         for _number in range(2):
             own = await stack.enter_async_context(AsyncExitStack())
             gateways.append(own)
-            ports.append(await _gateway(own, f"127.0.0.1:{port}", gateway or {}))
+            ports.append(await _gateway(own, settings_for(port, **(gateway or {}))))
         running = await stack.enter_async_context(running_nginx(folder, ports, **nginx))
         trust = ssl.create_default_context(cafile=str(running.authority_file))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=running.url, verify=trust, timeout=20))
@@ -69,18 +65,12 @@ async def front(folder: Path, gateway: dict[str, object] | None = None, **nginx:
         yield Front(running, http, backends, gateways, [http_port for http_port, _ in ports])
 
 
-async def _gateway(stack: AsyncExitStack, backends: str, changes: dict[str, object]) -> tuple[int, int]:
-    addresses = {f"{name}_address": backends for name in ("embedder", "retriever", "generator", "ingestor")}
-    settings = GatewaySettings(**{**QUICK, **OPEN, **addresses, **changes})
+async def _gateway(stack: AsyncExitStack, settings: GatewaySettings) -> tuple[int, int]:
     room = await stack.enter_async_context(wire(settings))
     port = await stack.enter_async_context(serving(settings, room))
-    async with httpx.AsyncClient() as http:
-        await until(lambda: _ready(http, room.http_port))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{room.http_port}") as http:
+        await until(lambda: ready(http))
     return room.http_port, port
-
-
-async def _ready(http: httpx.AsyncClient, port: int) -> bool:
-    return (await http.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200
 
 
 async def _answers(http: httpx.AsyncClient) -> bool:
@@ -158,17 +148,13 @@ async def test_the_other_gateway_takes_over(tmp_path: Path) -> None:
         ports = {str(port) for port in at.http_ports}
         for _ in range(6):
             assert (await at.http.get("/v1/documents/doc-1")).status_code == 200
-        await until(lambda: _both(at, ports))
+        await until(lambda: ports <= set(at.served_by()))
         await at.gateways[0].aclose()
         for _ in range(6):
             assert (await at.http.get("/v1/documents/doc-1")).status_code == 200
         async with at.client() as rag:
             assert (await rag.document("doc-1")).id == "doc-1"
             assert [event async for event in rag.ask("q")]
-
-
-async def _both(at: Front, ports: set[str]) -> bool:
-    return ports <= set(await at.served_by())
 
 
 async def test_the_id_of_a_request_comes_in_goes_on_and_comes_out(tmp_path: Path) -> None:
@@ -191,7 +177,6 @@ async def test_what_is_for_operators_stays_inside_and_plain_text_is_sent_away(tm
         assert "server" not in sent.headers or "/" not in sent.headers["server"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="nginx runs on Unix")
 async def test_a_body_above_the_limit_is_refused_before_it_is_sent(tmp_path: Path) -> None:
     async with front(tmp_path, **{"client_max_body_size 1100m": "client_max_body_size 1m"}) as at:
         refused = await at.http.post("/v1/documents", content=b"x" * 2_000_000)

@@ -82,7 +82,7 @@ async def test_what_is_there_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_the_command_tells_what_it_does(tmp_path: Path) -> None:
+def test_the_command_tells_what_it_does() -> None:
     done = CliRunner().invoke(app, ["export-feedback", "--help"])
     assert done.exit_code == 0
     assert "thumbs down" in done.output

@@ -46,18 +46,24 @@ async def gateway(redis_url: str) -> AsyncIterator[Gateway]:
 async def _open(**changes: object) -> AsyncIterator[Gateway]:
     backends = Backends()
     async with serving(ServiceSettings(**QUICK), backends.room()) as port:
-        where = f"127.0.0.1:{port}"
-        addresses = {f"{name}_address": where for name in ("embedder", "retriever", "generator", "ingestor")}
-        settings = GatewaySettings(**{**QUICK, **OPEN, **addresses, **changes})
+        settings = settings_for(port, **changes)
         async with (
             wire(settings) as room,
             serving(settings, room) as grpc_port,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{room.http_port}", timeout=20) as http,
             grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
         ):
-            await until(lambda: _ready(http) if "generator_address" not in changes else True)
+            await until(lambda: ready(http) if "generator_address" not in changes else True)
             yield Gateway(backends, http, room.http_port, grpc_port, channel)
 
 
-async def _ready(http: httpx.AsyncClient) -> bool:
+def settings_for(services: int, **changes: object) -> GatewaySettings:
+    """The settings of a gateway in front of services that all listen on one port."""
+    addresses = {
+        f"{name}_address": f"127.0.0.1:{services}" for name in ("embedder", "retriever", "generator", "ingestor")
+    }
+    return GatewaySettings(**{**QUICK, **OPEN, **addresses, **changes})
+
+
+async def ready(http: httpx.AsyncClient) -> bool:
     return (await http.get("/readyz")).status_code == 200

@@ -33,9 +33,9 @@ from services.gateway.service import GatewayServicer, pass_through
 from services.gateway.settings import GatewaySettings
 from tests.gateway.access import opening
 from tests.gateway.backends import Backends
+from tests.gateway.conftest import QUICK, ready
 from tests.waiting import until
 
-QUICK: Mapping[str, Any] = {"lame_duck_ms": 0, "drain_grace_ms": 1_000, "port": 0}
 PEPPER = opening.PEPPER.encode()  # a Redis believes one only
 NAMES = {name: f"rag.v1.{name.capitalize()}Service" for name in ("embedder", "retriever", "generator", "ingestor")}
 
@@ -130,19 +130,15 @@ async def open_owned(redis: Redis, tenant: str, **changes: object) -> AsyncItera
         async def identify(metadata: Mapping[str, str], address: str) -> Identity:
             return await access.identify(metadata.get("authorization", ""), address)
 
-        async def ready() -> bool:
+        async def is_ready() -> bool:
             return True
 
         mounts = [*(pass_through(peer) for peer in outside.by_name().values()), own.mount()]
-        room = Room("gateway", mounts, ready, [http.serve], Door(identify, None))
+        room = Room("gateway", mounts, is_ready, [http.serve], Door(identify, None))
         grpc_port = await stack.enter_async_context(serving(settings, room))
         client = await stack.enter_async_context(
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{http.port}", timeout=20)
         )
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}"))
-        await until(lambda: _ready(client))
+        await until(lambda: ready(client))
         yield Owned(backends, gate, feedback, deps, client, http.port, GatewayServiceStub(channel), channel)
-
-
-async def _ready(client: httpx.AsyncClient) -> bool:
-    return (await client.get("/readyz")).status_code == 200

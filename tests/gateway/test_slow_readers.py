@@ -54,7 +54,7 @@ async def test_a_reader_that_takes_nothing_holds_little_and_is_cut(open_gateway,
             one.close()
 
 
-async def test_a_reader_that_takes_a_little_at_a_time_gets_all_of_it(open_gateway, connections):
+async def test_a_reader_that_takes_a_little_at_a_time_gets_all_of_it(open_gateway):
     async with open_gateway(sse_send_timeout_s=0.3) as gateway:
         gateway.backends.generator.stage.script = [*answer(*[TOKEN] * 300)]
         made = await opened(gateway.http_port)

@@ -131,8 +131,7 @@ async def mesh(tree: Tree) -> AsyncIterator[Mesh]:
         for service, port in tree.ports.items():
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
             channels[f"{service.capitalize()}Service"] = channel
-        socket = own_redis.socket_of(tree.log.parent)
-        redis = await stack.enter_async_context(open_redis(f"unix://{socket}"))
+        redis = await stack.enter_async_context(open_redis(own_redis.url_of(tree.log.parent)))
         owners = [
             Tenant(f"tenant-{letter}-{uuid.uuid4().hex[:8]}", f"canary{letter}{uuid.uuid4().hex}") for letter in "ab"
         ]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,13 +58,17 @@ class Silent:
         """Holds nothing."""
 
 
-async def test_redis_stopped_in_the_middle_is_replaced_by_this_process_and_taken_back(
-    tmp_path: Path, tenant: str
-) -> None:
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's."""
+    with tempfile.TemporaryDirectory(prefix="rag") as folder:
+        yield Path(folder)
+
+
+async def test_redis_stopped_in_the_middle_is_replaced_by_this_process_and_taken_back(short: Path, tenant: str) -> None:
     now = [0.0]
-    folder = Path("/tmp") / f"rag{tenant[-8:]}"  # a socket's path must be short
     ask = Ask(Limits(requests_per_minute=1, streams=2), is_stream=True)
-    with running_redis(folder) as url:
+    with running_redis(short) as url:
         async with open_redis(url) as client:
             standby = Standby(RedisLimits(client), MemoryLedger(), PATIENT_S, lambda: now[0])
             slot = (await standby.take(tenant, ask)).slot
@@ -75,7 +81,7 @@ async def test_redis_stopped_in_the_middle_is_replaced_by_this_process_and_taken
                 now[0] += 5
                 assert await taken(standby, tenant, ask) == [Refusal.RATE_LIMITED]
                 assert [line["event"] for line in logs] == ["limits_counted_here"]
-                with running_redis(folder):
+                with running_redis(short):
                     now[0] += 5
                     assert (await standby.take(f"{tenant}-b", ask)).refusal is None
                     assert await taken(standby, f"{tenant}-b", ask) == [Refusal.RATE_LIMITED]
@@ -106,11 +112,10 @@ async def test_slots_of_this_process_are_given_back_to_it(tenant: str) -> None:
     assert await taken(standby, tenant, ask) == [Refusal.TOKENS_SPENT]
 
 
-async def test_what_was_spent_while_redis_was_away_is_booked_when_it_is_back(tmp_path: Path, tenant: str) -> None:
+async def test_what_was_spent_while_redis_was_away_is_booked_when_it_is_back(short: Path, tenant: str) -> None:
     now = [0.0]
-    folder = Path("/tmp") / f"rag{tenant[-8:]}"
     ask = Ask(Limits(tokens_per_day=5_000), is_stream=True, reserve=ANSWER)
-    with running_redis(folder) as url:
+    with running_redis(short) as url:
         async with open_redis(url) as client:
             books = RedisLimits(client, sleep=lambda _seconds: asyncio.sleep(0))
             standby = Standby(books, MemoryLedger(), PATIENT_S, lambda: now[0])
@@ -120,7 +125,7 @@ async def test_what_was_spent_while_redis_was_away_is_booked_when_it_is_back(tmp
             await standby.give_back(tenant, second, Spent(20, 2))  # does not even ask
             third = (await standby.take(tenant, ask)).slot
             await standby.give_back(tenant, third, Spent(1, 1))
-            with running_redis(folder):
+            with running_redis(short):
                 now[0] += 5
                 keeping = asyncio.create_task(standby.keep())
 
